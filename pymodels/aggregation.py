@@ -1,0 +1,143 @@
+"""Values of many records at once: columns, distinct values, sums, means, groups.
+
+Sums are exact and do not depend on the order of the records: floats are added as fractions and
+rounded once.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Context, Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pymodels.evaluation import leaves_of, reader
+from pymodels.kinds import SCALARS, Choice, Structured
+from pymodels.planning import Pair
+from pymodels.schema import Place, Schema
+from pymodels.values import ABSENT, order_key
+
+if TYPE_CHECKING:
+    from pymodels.storage import Storage
+
+_DIGITS: Final = Context(prec=34, Emin=-6143, Emax=6144)
+
+
+def rows(
+    storage: Storage, schema: Schema, places: Sequence[Place], pairs: Iterable[Pair]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield, for each record, the values at some places; several through a list are a list."""
+    names = tuple(dict.fromkeys(place.stored for place in places if not place.is_key))
+    codec = storage.codec
+    probe = codec.probe(schema, names)
+    readers = [_output(place, names) for place in places]
+    for key, stored in pairs:
+        try:
+            record = probe(stored)
+        except codec.errors as error:
+            raise codec.invalid(schema, key, stored, error) from error
+        yield tuple(read(record, key) for read in readers)
+
+
+def _output(place: Place, names: tuple[str, ...]) -> Any:
+    """Return a function (probe, key) to what a user sees of a place: None where there is nothing."""
+    if place.is_key:
+        return lambda record, key: key
+    position = f"f{names.index(place.stored)}"
+    finish = _finisher(place)
+    if place.passes_list:
+        leaves = leaves_of(place, operator.attrgetter(position))
+        return lambda record, key: [finish(value) for value in leaves(record)]
+    read = reader(place, position)
+    return lambda record, key: finish(read(record, key))
+
+
+def _finisher(place: Place) -> Any:
+    kind = place.kind
+    if kind.any_inside(Structured) or (place.inside and kind.any_inside(Choice)):
+        return lambda value: None if value is None or value is ABSENT else _typed(value, kind)
+    return lambda value: None if value is ABSENT else value
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind.annotation, builtin_types=SCALARS)
+    except msgspec.ValidationError:
+        return value
+
+
+def distinct(found: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Return the distinct values of a column, in order."""
+    by_key = {order_key(row[0]): row[0] for row in found}
+    return [by_key[key] for key in sorted(by_key)]
+
+
+def grouped(
+    found: Iterable[tuple[Any, ...]], width: int
+) -> list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
+    """Group rows by their first *width* values, in the order of those values."""
+    groups: dict[Any, tuple[tuple[Any, ...], list[tuple[Any, ...]]]] = {}
+    for row in found:
+        key = tuple(order_key(value) for value in row[:width])
+        groups.setdefault(key, (row[:width], []))[1].append(row)
+    return [groups[key] for key in sorted(groups)]
+
+
+# --- numbers --------------------------------------------------------------------------------
+
+
+def _numbers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if type(value) in (int, float, Decimal)]
+
+
+def _in_kind(exact: Fraction, kinds: set[type]) -> Any:
+    """Return an exact number as the widest kind among those it was made of."""
+    if Decimal in kinds:
+        return _DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+    if float in kinds or exact.denominator != 1:
+        return exact.numerator / exact.denominator
+    return int(exact)
+
+
+def total(values: Iterable[Any]) -> Any:
+    """Return the exact sum of the numbers among *values*.
+
+    >>> total([0.1] * 10), total([1, None, 2]), total([Decimal("0.1"), 1])
+    (1.0, 3, Decimal('1.1'))
+    """
+    numbers = _numbers(values)
+    kinds = {type(number) for number in numbers}
+    if kinds <= {int}:
+        return sum(numbers)
+    return _in_kind(sum(map(Fraction, numbers), Fraction()), kinds)
+
+
+def mean(values: Iterable[Any]) -> Any:
+    """Return the mean of the numbers among *values*, None if there are none.
+
+    >>> mean([1, 2]), mean([]), mean([Decimal(1), Decimal(2)])
+    (1.5, None, Decimal('1.5'))
+    """
+    numbers = _numbers(values)
+    if not numbers:
+        return None
+    exact = sum(map(Fraction, numbers), Fraction()) / len(numbers)
+    kinds = {type(number) for number in numbers}
+    return _in_kind(exact, kinds | {float} if Decimal not in kinds else kinds)
+
+
+def _present(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def least(values: Iterable[Any]) -> Any:
+    """Return the least of *values* in the order between kinds, leaving out None."""
+    return min(_present(values), key=order_key, default=None)
+
+
+def greatest(values: Iterable[Any]) -> Any:
+    """Return the greatest of *values* in the order between kinds, leaving out None."""
+    return max(_present(values), key=order_key, default=None)

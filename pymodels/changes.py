@@ -1,0 +1,76 @@
+"""What a storage is asked to write: puts, patches and deletions, each with what it expects to find.
+
+A batch of changes is written whole or not at all. A failed expectation rejects it, with
+``DuplicateKey`` where a record was expected to be absent and ``Conflict`` or ``RecordNotFound``
+otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from pymodels.expressions import Expression
+    from pymodels.schema import Schema
+
+
+class Expect(Enum):
+    """What a change expects of the record under its key, where no revision says it closer."""
+
+    ANYTHING = "anything"
+    ABSENT = "absent"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The change expects the record as it was when this was read; opaque to all but its codec."""
+
+    value: Any
+
+
+Expectation: TypeAlias = Expect | Revision
+
+StoredPath: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store *stored* under *key*, in place of what may be there."""
+
+    schema: Schema
+    key: Any
+    stored: Any
+    expect: Expectation = Expect.ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Change some of the places of the record under *key*, and leave the rest as it is.
+
+    ``set`` and ``unset`` name places by their stored path; values are in the storage's own form.
+    ``operations`` are computed from the record as it is when the patch is written. A patch that
+    changes nothing only asserts what it expects.
+    """
+
+    schema: Schema
+    key: Any
+    set: Mapping[StoredPath, Any] = field(default_factory=dict)
+    unset: frozenset[StoredPath] = frozenset()
+    operations: Mapping[StoredPath, Expression] = field(default_factory=dict)
+    expect: Expectation = Expect.PRESENT
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the record under *key*; expecting it absent only asserts that."""
+
+    schema: Schema
+    key: Any
+    expect: Expectation = Expect.ANYTHING
+
+
+Change: TypeAlias = Put | Patch | Delete

@@ -1,0 +1,335 @@
+"""How one storage's records become Python values and back.
+
+A ``Codec`` knows one stored form. ``MessagePack`` is the form of every storage that keeps bytes: a
+record is one MessagePack map from stored names to values, and what MessagePack cannot tell apart in
+open places is an extension type.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, Union
+from uuid import UUID
+
+import msgspec
+
+from pymodels.changes import Patch, StoredPath
+from pymodels.errors import RecordInvalid, ValidationError
+from pymodels.expressions import evaluate
+from pymodels.kinds import Kind, Open, SetMembers, Structured, Unfit
+from pymodels.references import keys_in
+from pymodels.schema import FieldInfo, Schema
+from pymodels.values import ABSENT
+
+Raw = msgspec.Raw
+
+
+class Codec(ABC):
+    """How one storage's records become Python values and back."""
+
+    errors: tuple[type[Exception], ...] = ()
+    """What ``decoder`` and ``probe`` raise for a record that does not fit; see ``invalid``."""
+
+    @abstractmethod
+    def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> Any:
+        """Return the stored form of an instance, with the undeclared fields *unknown* besides."""
+
+    @abstractmethod
+    def decoder(self, schema: Schema) -> Callable[[Any], Any]:
+        """Return a function from the stored form to an instance, still without key and storage."""
+
+    @abstractmethod
+    def probe(self, schema: Schema, names: tuple[str, ...]) -> Callable[[Any], Any]:
+        """Return a function from the stored form to an object with some fields, ``f0``, ``f1``, ...
+
+        A field that the record does not have is ``ABSENT`` there; structures stay plain mappings.
+        """
+
+    @abstractmethod
+    def document(self, stored: Any) -> dict[str, Any]:
+        """Return the record as a plain mapping by stored names, whatever a model says of it."""
+
+    @abstractmethod
+    def from_document(self, document: Mapping[str, Any]) -> Any:
+        """Return the stored form of a plain mapping."""
+
+    @abstractmethod
+    def difference(self, schema: Schema, stored: Any, instance: Any) -> dict[StoredPath, Any]:
+        """Return what must be set in *stored* so that it reads as *instance* does."""
+
+    @abstractmethod
+    def apply(self, stored: Any, patch: Patch) -> Any:
+        """Return *stored* with *patch* carried out."""
+
+    @abstractmethod
+    def stored_value(self, kind: Kind, value: Any) -> Any:
+        """Return the stored form of one value, as ``Patch.set`` holds it."""
+
+    def revision(self, stored: Any) -> Any:
+        """Return what tells one version of a record from every other."""
+        return stored
+
+    def invalid(self, schema: Schema, key: Any, stored: Any, error: Exception) -> RecordInvalid:
+        """Return the error for a record that does not fit its model."""
+        found = re.search(r"`\$\.([^`.\[]+)", str(error))
+        field = found.group(1) if found else None
+        missing = re.search(r"missing required field `([^`]+)`", str(error))
+        if missing and field is None:
+            field = missing.group(1)
+        reason = re.sub(r" - at `\$[^`]*`", "", str(error)).replace("`", "")
+        where = f", field {field!r}" if field else ""
+        return RecordInvalid(
+            f"{schema.collection} {key!r}{where}: {reason}. storage.raw({schema.name}, {key!r}) "
+            "reads the record as it is stored",
+            schema.collection,
+            key,
+            field,
+        )
+
+
+_ANY: Final = Open()
+
+# The codes of the extension types in open places. They are part of the file format.
+_DECIMAL, _UUID, _DATE, _TIME, _DURATION, _SET, _TUPLE = range(1, 8)
+
+
+class MessagePack(Codec):
+    """Records as MessagePack maps."""
+
+    errors = (msgspec.DecodeError,)
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder(order="deterministic")
+        self._fields = msgspec.msgpack.Decoder(dict[str, Raw])
+        self._plain = msgspec.msgpack.Decoder(ext_hook=self.untag)
+        self._in_order = msgspec.msgpack.Encoder()
+
+    # --- tags -------------------------------------------------------------------------------
+
+    def _tag(self, value: Any) -> msgspec.msgpack.Ext:
+        encode = self._encoder.encode
+        kind = type(value)
+        if kind is Decimal:
+            return msgspec.msgpack.Ext(_DECIMAL, str(value).encode())
+        if kind is UUID:
+            return msgspec.msgpack.Ext(_UUID, value.bytes)
+        if kind is date:
+            return msgspec.msgpack.Ext(_DATE, value.isoformat().encode())
+        if kind is time:
+            return msgspec.msgpack.Ext(_TIME, value.isoformat().encode())
+        if kind is timedelta:
+            return msgspec.msgpack.Ext(
+                _DURATION, encode((value.days, value.seconds, value.microseconds))
+            )
+        if kind is SetMembers:
+            return msgspec.msgpack.Ext(_SET, encode(list(value)))
+        return msgspec.msgpack.Ext(_TUPLE, encode(list(value)))
+
+    def untag(self, code: int, data: memoryview) -> Any:
+        """Return the value behind an extension type, as msgspec's ``ext_hook``."""
+        content = bytes(data)
+        if code == _DECIMAL:
+            return Decimal(content.decode())
+        if code == _UUID:
+            return UUID(bytes=content)
+        if code == _DATE:
+            return date.fromisoformat(content.decode())
+        if code == _TIME:
+            return time.fromisoformat(content.decode())
+        if code == _DURATION:
+            days, seconds, microseconds = self._plain.decode(content)
+            return timedelta(days, seconds, microseconds)
+        if code == _SET:
+            return set(self._plain.decode(content))
+        if code == _TUPLE:
+            return tuple(self._plain.decode(content))
+        raise msgspec.DecodeError(f"an extension of the unknown type {code}")
+
+    # --- whole records ----------------------------------------------------------------------
+
+    def _storable(self, instance: Any) -> Any:
+        """Return *instance*, or a copy in which keys stand for records and open places are tagged."""
+        schema = instance._schema
+        special = schema.cache.get("special")
+        if special is None:
+            special = schema.cache["special"] = tuple(
+                info
+                for info in schema.fields.values()
+                if info.reference is not None or info.kind.any_inside(Open)
+            )
+        if not special:
+            return instance
+        plain = {info.stored: info.held(instance) for info in schema.fields.values()}
+        for info in special:
+            value = plain[info.stored]
+            if info.reference is None:
+                plain[info.stored] = info.kind.pack(value, self._tag)
+            else:
+                plain[info.stored] = keys_in(value)
+        return plain
+
+    def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> bytes:
+        data = self._encoder.encode(self._storable(instance))
+        if unknown:
+            fields = {name: self.stored_value(_ANY, value) for name, value in unknown.items()}
+            data = self._in_order.encode(fields | self._fields.decode(data))
+        return data
+
+    def decoder(self, schema: Schema) -> Callable[[bytes], Any]:
+        found: Callable[[bytes], Any] | None = schema.cache.get("decoder")
+        if found is None:
+            decoder = msgspec.msgpack.Decoder(schema.model, ext_hook=self.untag)
+            found = schema.cache["decoder"] = decoder.decode
+        return found
+
+    def probe(self, schema: Schema, names: tuple[str, ...]) -> Callable[[bytes], Any]:
+        found: Callable[[bytes], Any] | None = schema.cache.get(names)
+        if found is None:
+            fields = []
+            for number, name in enumerate(names):
+                info = schema.stored.get(name)
+                fields.append((f"f{number}", _probed(info), ABSENT))
+            shape = msgspec.defstruct(
+                "Probe",
+                fields,
+                rename={f"f{number}": name for number, name in enumerate(names)},
+                gc=False,
+            )
+            decoder = msgspec.msgpack.Decoder(shape, ext_hook=self.untag)
+            found = schema.cache[names] = decoder.decode
+        return found
+
+    def document(self, stored: bytes) -> dict[str, Any]:
+        found = self._plain.decode(stored)
+        if not isinstance(found, dict):
+            raise msgspec.DecodeError(f"a record is a map, not {type(found).__name__}")
+        return found
+
+    def from_document(self, document: Mapping[str, Any]) -> bytes:
+        _ANY.check(dict(document))
+        return self._encoder.encode(_ANY.pack(dict(document), self._tag))
+
+    def stored_value(self, kind: Kind, value: Any) -> Raw:
+        return Raw(self._encoder.encode(kind.pack(value, self._tag)))
+
+    # --- changes ----------------------------------------------------------------------------
+
+    def difference(self, schema: Schema, stored: bytes, instance: Any) -> dict[StoredPath, Any]:
+        new = self._encoder.encode(self._storable(instance))
+        if new == stored:
+            return {}
+        held = self._fields.decode(stored)
+        try:
+            # What the model itself would have written, so that its own defaults are no change.
+            before = self._fields.decode(
+                self._encoder.encode(self._storable(self.decoder(schema)(stored)))
+            )
+        except msgspec.DecodeError:
+            before = held
+        found: dict[StoredPath, Any] = {}
+        for name, value in self._fields.decode(new).items():
+            if before.get(name) != value:
+                nested = schema.stored[name].kind.any_inside(Structured)
+                if nested and name in held:
+                    self._inner_difference((name,), held[name], before[name], value, found)
+                else:
+                    found[(name,)] = value
+        return found
+
+    def _inner_difference(
+        self, path: StoredPath, held: Raw, before: Raw, after: Raw, found: dict[StoredPath, Any]
+    ) -> None:
+        """Compare two mappings member by member, so that members nobody declared stay."""
+        try:
+            inside = [self._fields.decode(value) for value in (held, before, after)]
+        except msgspec.DecodeError:
+            found[path] = after
+            return
+        if inside[1].keys() - inside[2].keys():  # members were removed: say the whole
+            found[path] = after
+            return
+        for name, value in inside[2].items():
+            if inside[1].get(name) != value:
+                if name in inside[0] and name in inside[1]:
+                    self._inner_difference(
+                        (*path, name), inside[0][name], inside[1][name], value, found
+                    )
+                else:
+                    found[(*path, name)] = value
+
+    def apply(self, stored: bytes, patch: Patch) -> bytes:
+        fields = self._fields.decode(stored)
+        changes = dict(patch.set)
+        if patch.operations:
+            changes |= self._compute(stored, patch)
+        for path, value in changes.items():
+            fields[path[0]] = self._replaced(fields.get(path[0]), path[1:], value)
+        for path in patch.unset:
+            if len(path) == 1:
+                fields.pop(path[0], None)
+            elif path[0] in fields:
+                fields[path[0]] = self._removed(fields[path[0]], path[1:])
+        return self._in_order.encode(fields)
+
+    def _replaced(self, held: Raw | None, path: StoredPath, value: Raw) -> Raw:
+        if not path:
+            return value
+        try:
+            fields = {} if held is None else self._fields.decode(held)
+        except msgspec.DecodeError:
+            fields = {}
+        fields[path[0]] = self._replaced(fields.get(path[0]), path[1:], value)
+        return Raw(self._encoder.encode(fields))
+
+    def _removed(self, held: Raw, path: StoredPath) -> Raw:
+        try:
+            fields = self._fields.decode(held)
+        except msgspec.DecodeError:
+            return held
+        if len(path) == 1:
+            fields.pop(path[0], None)
+        elif path[0] in fields:
+            fields[path[0]] = self._removed(fields[path[0]], path[1:])
+        return Raw(self._encoder.encode(fields))
+
+    def _compute(self, stored: bytes, patch: Patch) -> dict[StoredPath, Raw]:
+        schema = patch.schema
+        names = tuple(info.stored for info in schema.fields.values())
+        record = self.probe(schema, names)(stored)
+        position = {name: number for number, name in enumerate(schema.fields)}
+
+        def read(path: str) -> Any:
+            value = getattr(record, f"f{position[path]}")
+            return None if value is ABSENT else value
+
+        found: dict[StoredPath, Raw] = {}
+        for path, expression in patch.operations.items():
+            info = schema.stored[path[0]]
+            value = evaluate(expression, read)
+            if isinstance(value, Decimal) and "number" in info.kind.families:
+                value = fitted(value)
+            try:
+                info.kind.check(value)
+            except Unfit as error:
+                problem = f"{error.trail}{error.reason}"
+                raise ValidationError(
+                    f"{schema.name} {patch.key!r}.{info.name}: {expression!r} gives {problem}",
+                    [(info.name, problem)],
+                ) from None
+            found[path] = self.stored_value(info.kind, value)
+        return found
+
+
+def fitted(value: Decimal) -> Decimal:
+    """Return a computed Decimal without more trailing zeros than its 34 digits allow."""
+    return value.normalize() if len(value.as_tuple().digits) > 34 else value
+
+
+def _probed(info: FieldInfo | None) -> Any:
+    if info is None or info.kind.any_inside(Structured):
+        return Any
+    return Union[info.kind.annotation, None, msgspec.UnsetType]

@@ -1,0 +1,161 @@
+"""What a query asks of a record: four kinds of immutable nodes, put together with ``& | ~``.
+
+``And(())`` is true of every record and ``Or(())`` of none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, assert_never
+
+from pymodels.errors import QueryError
+
+if TYPE_CHECKING:
+    from pymodels.schema import Place
+
+
+class Node:
+    """What the four nodes share: the operators, and no truth value."""
+
+    __slots__ = ()
+
+    def __and__(self, other: Condition) -> Condition:
+        return both(_condition(self), _condition(other))
+
+    def __or__(self, other: Condition) -> Condition:
+        return either(_condition(self), _condition(other))
+
+    def __invert__(self) -> Condition:
+        return negated(_condition(self))
+
+    def __bool__(self) -> NoReturn:
+        raise QueryError(
+            "a condition has no truth value, so 'and', 'or', 'not', 'if' and chained comparisons "
+            "cannot combine conditions: use & | ~ with parentheses, as in "
+            "(Person.age > 30) & ~(Person.city == 'Rome')"
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Lookup(Node):
+    """One question to one place of a record: ``Lookup(("age",), "gte", 18)``.
+
+    ``parts`` is the path, ``name`` the lookup, ``place`` where the path leads in a given model,
+    known once a query has bound the condition; ``owner`` the model whose attribute began it.
+    """
+
+    parts: tuple[str, ...]
+    name: str
+    operand: Any
+    place: Place | None = None
+    owner: type | None = None
+    literal: bool = False
+
+    def __repr__(self) -> str:
+        path = "__".join(self.parts)
+        return (
+            f"{path}={self.operand!r}"
+            if self.name == "equals"
+            else (f"{path}__{self.name}={self.operand!r}")
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class And(Node):
+    """True where every part is."""
+
+    parts: tuple[Condition, ...]
+
+    def __repr__(self) -> str:
+        return f"({' & '.join(map(repr, self.parts))})" if self.parts else "everything"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Or(Node):
+    """True where at least one part is."""
+
+    parts: tuple[Condition, ...]
+
+    def __repr__(self) -> str:
+        return f"({' | '.join(map(repr, self.parts))})" if self.parts else "nothing"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Not(Node):
+    """True where its part is not: the exact complement."""
+
+    part: Condition
+
+    def __repr__(self) -> str:
+        return f"~{self.part!r}"
+
+
+Condition: TypeAlias = Lookup | And | Or | Not
+
+EVERYTHING: Final = And(())
+NOTHING: Final = Or(())
+
+
+def _condition(value: Any) -> Condition:
+    if isinstance(value, Lookup | And | Or | Not):
+        return value
+    raise QueryError(
+        f"& and | combine conditions, and {value!r} is none: a comparison beside & or | needs "
+        "parentheses of its own"
+    )
+
+
+def both(left: Condition, right: Condition) -> Condition:
+    """Return the condition that both hold, without nesting needlessly."""
+    parts = (*_parts(left, And), *_parts(right, And))
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def either(left: Condition, right: Condition) -> Condition:
+    """Return the condition that at least one holds, without nesting needlessly."""
+    parts = (*_parts(left, Or), *_parts(right, Or))
+    return parts[0] if len(parts) == 1 else Or(parts)
+
+
+def negated(condition: Condition) -> Condition:
+    """Return the complement of *condition*."""
+    return condition.part if isinstance(condition, Not) else Not(condition)
+
+
+def _parts(condition: Condition, kind: type[And | Or]) -> tuple[Condition, ...]:
+    return condition.parts if isinstance(condition, kind) else (condition,)
+
+
+def transform(condition: Condition, change: Callable[[Lookup], Condition]) -> Condition:
+    """Return *condition* with every lookup in it replaced by what *change* makes of it."""
+    match condition:
+        case Lookup():
+            return change(condition)
+        case And(parts):
+            return And(tuple(transform(part, change) for part in parts))
+        case Or(parts):
+            return Or(tuple(transform(part, change) for part in parts))
+        case Not(part):
+            return Not(transform(part, change))
+        case _:
+            assert_never(condition)
+
+
+def lookups_in(condition: Condition) -> Iterator[Lookup]:
+    """Yield every lookup in *condition*."""
+    match condition:
+        case Lookup():
+            yield condition
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from lookups_in(part)
+        case Not(part):
+            yield from lookups_in(part)
+        case _:
+            assert_never(condition)
+
+
+def with_operand(lookup: Lookup, operand: Any) -> Lookup:
+    """Return *lookup* asking for another operand."""
+    return replace(lookup, operand=operand)

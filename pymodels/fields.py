@@ -1,0 +1,186 @@
+"""How a model declares its fields: ``Field[T]`` and ``Key[T]``.
+
+To a type checker both are descriptors: a typed path on the class, the value on an instance. At run
+time ``Field[int]`` is just ``int``, so that the model is a plain ``msgspec.Struct``, and the object
+that ``Field(...)`` makes only carries the options to the model's schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Final, ForwardRef, Generic, TypeVar, overload
+
+from pymodels.errors import ModelError
+
+if TYPE_CHECKING:
+    from pymodels.paths import Path
+
+T = TypeVar("T")
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "<no default>"
+
+
+MISSING: Final[Any] = _Missing()
+
+
+class _KeyMark:
+    """What ``Key[T]`` leaves in an annotation, so that the model finds it."""
+
+
+KEY_MARK: Final = _KeyMark()
+
+
+def _inner(item: Any) -> Any:
+    return ForwardRef(item) if isinstance(item, str) else item
+
+
+class Field(Generic[T]):
+    """A field of a model: ``age: Field[int | None] = Field(default=None, index=True)``.
+
+    Args:
+        type: the type, for the short form ``name = Field(str)``.
+        default: the value of a new record that is given none; without it the field is required.
+        default_factory: a function without arguments that makes the default.
+        index: True, or the name of a kind of index that a backend offers.
+        unique: no two records of the collection hold the same value (null and absent may repeat).
+        choices: the only values allowed, besides null where the type has it.
+        validators: functions that take the value and raise ``ValueError`` if it will not do.
+        name: the name under which the value is stored, if not the attribute's own.
+        naive: datetimes here have no time zone (without it, they must have one).
+        label: a name for people.
+        help: a sentence for people.
+    """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self,
+            type: type[T],
+            /,
+            *,
+            default: Any = ...,
+            default_factory: Callable[[], Any] = ...,
+            index: bool | str = ...,
+            unique: bool = ...,
+            choices: Iterable[Any] = ...,
+            validators: Iterable[Callable[[Any], object]] = ...,
+            name: str = ...,
+            naive: bool = ...,
+            label: str = ...,
+            help: str = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            *,
+            default: Any = ...,
+            default_factory: Callable[[], Any] = ...,
+            index: bool | str = ...,
+            unique: bool = ...,
+            choices: Iterable[Any] = ...,
+            validators: Iterable[Callable[[Any], object]] = ...,
+            name: str = ...,
+            naive: bool = ...,
+            label: str = ...,
+            help: str = ...,
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+        options: FieldOptions
+
+        @overload
+        def __get__(self, instance: None, owner: type[Any]) -> Path[T]: ...
+        @overload
+        def __get__(self, instance: object, owner: type[Any]) -> T: ...
+        def __get__(self, instance: Any, owner: type[Any]) -> Any: ...
+        def __set__(self, instance: object, value: T) -> None: ...
+
+    else:
+
+        def __init__(self, type=MISSING, /, **options):
+            self.options = FieldOptions(type, **options)
+
+        def __class_getitem__(cls, item):
+            return cls if isinstance(item, TypeVar) else _inner(item)
+
+        def __repr__(self):
+            return f"{type(self).__name__}({self.options})"
+
+
+class Key(Field[T]):
+    """The primary key of a model, under a name of its own: ``id: Key[int]``.
+
+    Models that declare none have text keys, called ``pk`` as all primary keys are. Without a key,
+    ``save()`` makes one where the kind allows: a UUIDv7 for text and ``UUID``.
+    """
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, item):
+            return Annotated[_inner(item), KEY_MARK]
+
+
+class FieldOptions:
+    """The options of one field, as they were declared."""
+
+    __slots__ = (
+        "choices",
+        "default",
+        "default_factory",
+        "help",
+        "index",
+        "label",
+        "naive",
+        "name",
+        "type",
+        "unique",
+        "validators",
+    )
+
+    def __init__(
+        self,
+        type: Any = MISSING,
+        *,
+        default: Any = MISSING,
+        default_factory: Callable[[], Any] | None = None,
+        index: bool | str = False,
+        unique: bool = False,
+        choices: Iterable[Any] | None = None,
+        validators: Iterable[Callable[[Any], object]] = (),
+        name: str | None = None,
+        naive: bool = False,
+        label: str | None = None,
+        help: str | None = None,
+    ) -> None:
+        if default is not MISSING and default_factory is not None:
+            raise ModelError("a field has a default or a default_factory, not both")
+        if default_factory is not None and not callable(default_factory):
+            raise ModelError(f"default_factory must be callable, not {default_factory!r}")
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ModelError(f"the stored name of a field is text, not {name!r}")
+        validators = (validators,) if callable(validators) else tuple(validators)
+        if not all(map(callable, validators)):
+            raise ModelError(f"validators must be callable: {validators!r}")
+        self.type = _inner(type)
+        self.default = default
+        self.default_factory = default_factory
+        self.index = index
+        self.unique = unique
+        self.choices = None if choices is None else tuple(choices)
+        self.validators = validators
+        self.name = name
+        self.naive = naive
+        self.label = label
+        self.help = help
+
+    def __repr__(self) -> str:
+        given = {name: getattr(self, name) for name in self.__slots__}
+        return ", ".join(
+            f"{name}={value!r}"
+            for name, value in given.items()
+            if value not in (MISSING, None, False, ())
+        )

@@ -1,0 +1,619 @@
+"""What a declared type can hold: checking a value, converting it, and finding one's way inside.
+
+An annotation becomes a tree of ``Kind`` objects, once per field (``annotations.py`` does that).
+They add what a record needs beyond what msgspec checks (exact types, finite numbers, zones, text
+that can be encoded) and what a query needs (families, the way into nested values).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from pymodels.values import family, order_key
+
+NATIVE: Final = (bytes, datetime)
+"""What a decoded record holds as itself; every other scalar has a text form there."""
+
+SCALARS: Final = (bytes, datetime, date, time, timedelta, UUID, Decimal)
+
+TAGGED: Final = (Decimal, UUID, date, time, timedelta, set, tuple)
+"""Types that an open place stores with a tag, because their plain form would not tell them."""
+
+Tag = Callable[[Any], Any]
+
+
+class Unfit(Exception):
+    """A value cannot be stored; ``trail`` leads to the place inside the field."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.trail = ""
+
+    def within(self, part: object) -> Unfit:
+        """Note that the place lies inside member *part* of what is being checked."""
+        self.trail = f"[{part!r}]{self.trail}"
+        return self
+
+
+def _expected(what: str, value: Any) -> Unfit:
+    shown = repr(value)
+    if len(shown) > 60:
+        shown = f"{shown[:57]}..."
+    return Unfit(f"expected {what}, got {type(value).__name__} {shown}")
+
+
+class Kind:
+    """What one place of a record can hold; the subclasses differ in shape.
+
+    ``annotation`` is what msgspec decodes there, ``families`` what values it may hold besides
+    null, ``nullable`` whether null is one of them.
+    """
+
+    annotation: Any = Any
+    families: frozenset[str] = frozenset()
+    nullable = False
+    is_open = False
+
+    def check(self, value: Any) -> None:
+        """Raise ``Unfit`` if *value* could not be stored here and come back as it is."""
+        raise NotImplementedError
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        """Return *value* with what stands in open places tagged by *tag*."""
+        return value
+
+    def neutral(self, value: Any) -> Any:
+        """Turn what an untyped decoder made of a stored value into what conditions compare."""
+        return convert(value, self.annotation)
+
+    def child(self, part: str) -> Kind | None:
+        """Return the kind of the member named *part*, or None if there can be none."""
+        return None
+
+    def stored_name(self, part: str) -> str:
+        """Return the name under which the member *part* is stored."""
+        return part
+
+    def member_names(self) -> Iterable[str]:
+        """Return the names of the declared members."""
+        return ()
+
+    def inner(self) -> Iterable[Kind]:
+        """Return the kinds directly inside this one."""
+        return ()
+
+    def any_inside(self, wanted: type[Kind]) -> bool:
+        """Tell whether a kind of class *wanted* is here or anywhere inside."""
+        seen: set[int] = set()
+        queue: list[Kind] = [self]
+        while queue:
+            kind = queue.pop()
+            if id(kind) in seen:
+                continue
+            seen.add(id(kind))
+            if isinstance(kind, wanted):
+                return True
+            queue.extend(kind.inner())
+        return False
+
+
+def convert(value: Any, annotation: Any) -> Any:
+    """Make *annotation*'s Python form of the plain form of a stored value, or return it as it is."""
+    try:
+        return msgspec.convert(value, annotation, builtin_types=NATIVE)
+    except msgspec.ValidationError:
+        return value
+
+
+class Scalar(Kind):
+    """One family of values without members."""
+
+    def __init__(self, annotation: Any, name: str, check: Callable[[Any], None]) -> None:
+        self.annotation = annotation
+        self.families = frozenset({name})
+        self.check = check  # type: ignore[method-assign]  # one call less per value
+
+
+class Null(Kind):
+    """``None`` alone."""
+
+    annotation: Any = None
+    nullable = True
+
+    def check(self, value: Any) -> None:
+        if value is not None:
+            raise _expected("None", value)
+
+
+class Choice(Kind):
+    """An enum or a literal, stored by value."""
+
+    def __init__(self, annotation: Any, options: Iterable[Any], *, enum: type | None) -> None:
+        options = tuple(options)
+        self.annotation: Any = annotation
+        self.enum = enum
+        self.nullable = None in options
+        self.families = frozenset(family(option) for option in options if option is not None)
+        self.known = {order_key(option) for option in options}
+        self.title = enum.__name__ if enum else str(annotation)
+
+    def check(self, value: Any) -> None:
+        if self.enum is not None:
+            if type(value) is not self.enum:
+                raise _expected(f"a member of {self.title}", value)
+            return
+        if type(value) not in (str, int, type(None)) or order_key(value) not in self.known:
+            raise _expected(f"one of {self.title}", value)
+
+
+class Open(Kind):
+    """A place for a value of any kind: ``Any``, a bare ``dict`` or a bare ``list``."""
+
+    nullable = True
+    is_open = True
+    families = frozenset(
+        ["bool", "number", "text", "bytes", "uuid", "instant", "date", "time", "duration", "list", "tuple", "set", "mapping"]
+    )
+
+    def check(self, value: Any) -> None:
+        check = _OPEN_CHECKS.get(type(value))
+        if check is None:
+            raise Unfit(
+                f"an open place cannot keep a {type(value).__name__} as it is: declare its type, "
+                "or give a plain value (None, bool, number, text, bytes, an aware datetime, date, "
+                "time, timedelta, UUID, list, tuple, set or dict)"
+            )
+        check(value)
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        kind = type(value)
+        if kind is dict:
+            return {name: self.pack(member, tag) for name, member in value.items()}
+        if kind is list:
+            return [self.pack(member, tag) for member in value]
+        if kind is tuple:
+            return tag(tuple(self.pack(member, tag) for member in value))
+        if kind is set:
+            return tag(_Members(self.pack(member, tag) for member in sorted(value, key=order_key)))
+        return tag(value) if kind in TAGGED else value
+
+    def neutral(self, value: Any) -> Any:
+        return value
+
+    def child(self, part: str) -> Kind | None:
+        return self
+
+
+class OpenShape(Open):
+    """A bare ``dict`` or ``list``: the container is declared, its members are open."""
+
+    def __init__(self, shape: type, name: str) -> None:
+        self.shape = shape
+        self.annotation = shape
+        self.families = frozenset({name})
+        self.nullable = False
+        self.is_open = False
+
+    def check(self, value: Any) -> None:
+        if type(value) is not self.shape:
+            raise _expected(f"a {self.shape.__name__}", value)
+        super().check(value)
+
+    def child(self, part: str) -> Kind | None:
+        return Open()
+
+
+class _Members(list[Any]):
+    """The packed members of a set, in their order; still to be tagged as a set."""
+
+
+SetMembers = _Members
+
+
+class Array(Kind):
+    """A list, set or tuple whose members are all of one kind."""
+
+    def __init__(self, shape: type, item: Kind, length: Any) -> None:
+        self.shape = shape
+        self.item = item
+        self.annotation = (
+            tuple[item.annotation, ...] if shape is tuple else shape[item.annotation]  # type: ignore[index]
+        )
+        self.length = length
+        if length is not None:
+            self.annotation = Annotated[self.annotation, length]
+        self.families = frozenset({shape.__name__})
+
+    def check(self, value: Any) -> None:
+        if type(value) is not self.shape:
+            raise _expected(f"a {self.shape.__name__}", value)
+        check = self.item.check
+        index = 0
+        try:
+            for index, member in enumerate(value):
+                check(member)
+        except Unfit as error:
+            raise error.within(index) from None
+        if self.length is not None:
+            constrain(list(value), Annotated[list[Any], self.length])
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        members = sorted(value, key=order_key) if self.shape is set else value
+        return [self.item.pack(member, tag) for member in members]
+
+    def neutral(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return self.shape(map(self.item.neutral, value))
+
+    def child(self, part: str) -> Kind | None:
+        return self.item if is_index(part) else self.item.child(part)
+
+    def stored_name(self, part: str) -> str:
+        return part if is_index(part) else self.item.stored_name(part)
+
+    def member_names(self) -> Iterable[str]:
+        return self.item.member_names()
+
+    def inner(self) -> Iterable[Kind]:
+        return (self.item,)
+
+
+class Positions(Kind):
+    """A tuple with a kind for each position."""
+
+    families = frozenset({"tuple"})
+
+    def __init__(self, items: tuple[Kind, ...]) -> None:
+        self.items = items
+        self.annotation = tuple[tuple(item.annotation for item in items)]  # type: ignore[misc]
+
+    def check(self, value: Any) -> None:
+        if type(value) is not tuple or len(value) != len(self.items):
+            raise _expected(f"a tuple of {len(self.items)}", value)
+        for index, (item, member) in enumerate(zip(self.items, value, strict=True)):
+            try:
+                item.check(member)
+            except Unfit as error:
+                raise error.within(index) from None
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        return tuple(item.pack(part, tag) for item, part in zip(self.items, value, strict=True))
+
+    def neutral(self, value: Any) -> Any:
+        if not isinstance(value, list) or len(value) != len(self.items):
+            return value
+        return tuple(item.neutral(part) for item, part in zip(self.items, value, strict=True))
+
+    def child(self, part: str) -> Kind | None:
+        if is_index(part):
+            return self.items[int(part)] if int(part) < len(self.items) else None
+        return next((found for item in self.items if (found := item.child(part))), None)
+
+    def inner(self) -> Iterable[Kind]:
+        return self.items
+
+
+class Table(Kind):
+    """A mapping from any text to one kind: ``dict[str, T]``."""
+
+    families = frozenset({"mapping"})
+
+    def __init__(self, item: Kind, length: Any) -> None:
+        self.item = item
+        self.length = length
+        self.annotation = dict[str, item.annotation]  # type: ignore[name-defined]
+        if length is not None:
+            self.annotation = Annotated[self.annotation, length]
+
+    def check(self, value: Any) -> None:
+        if type(value) is not dict:
+            raise _expected("a dict", value)
+        for name, member in value.items():
+            _check_name(name)
+            try:
+                self.item.check(member)
+            except Unfit as error:
+                raise error.within(name) from None
+        if self.length is not None:
+            constrain(value, Annotated[dict[str, Any], self.length])
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        return {name: self.item.pack(member, tag) for name, member in value.items()}
+
+    def neutral(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: self.item.neutral(member) for name, member in value.items()}
+
+    def child(self, part: str) -> Kind | None:
+        return self.item
+
+    def inner(self) -> Iterable[Kind]:
+        return (self.item,)
+
+
+class Structured(Kind):
+    """A dataclass, ``msgspec.Struct`` or ``TypedDict``: a mapping with declared members."""
+
+    families = frozenset({"mapping"})
+
+    def __init__(self, cls: type) -> None:
+        self.annotation = cls
+        self.cls = cls
+        self.is_dict = not (dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct))
+        self.members: dict[str, tuple[str, Kind, bool]] = {}  # stored name: name, kind, required
+
+    def check(self, value: Any) -> None:
+        if type(value) is not (dict if self.is_dict else self.cls):
+            raise _expected(f"a {self.cls.__name__}", value)
+        if self.is_dict:
+            extra = value.keys() - {name for name, _, _ in self.members.values()}
+            if extra:
+                raise Unfit(f"{self.cls.__name__} declares no {min(extra, key=repr)!r}")
+        for name, kind, required in self.members.values():
+            member = value.get(name, msgspec.UNSET) if self.is_dict else getattr(value, name)
+            if member is msgspec.UNSET:
+                if required:
+                    raise Unfit(f"{self.cls.__name__} needs {name!r}")
+                continue
+            try:
+                kind.check(member)
+            except Unfit as error:
+                raise error.within(name) from None
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        packed = {}
+        for stored, (name, kind, _) in self.members.items():
+            member = value.get(name, msgspec.UNSET) if self.is_dict else getattr(value, name)
+            if member is not msgspec.UNSET:
+                packed[stored] = kind.pack(member, tag)
+        return packed
+
+    def neutral(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        members = self.members
+        return {
+            name: members[name][1].neutral(member) if name in members else member
+            for name, member in value.items()
+        }
+
+    def child(self, part: str) -> Kind | None:
+        if part in self.members:
+            return self.members[part][1]
+        return next((kind for name, kind, _ in self.members.values() if name == part), None)
+
+    def stored_name(self, part: str) -> str:
+        if part in self.members:
+            return part
+        return next((key for key, (name, _, _) in self.members.items() if name == part), part)
+
+    def member_names(self) -> Iterable[str]:
+        return [name for name, _, _ in self.members.values()]
+
+    def inner(self) -> Iterable[Kind]:
+        return [kind for _, kind, _ in self.members.values()]
+
+
+class Union(Kind):
+    """One of several kinds, told apart by the value's own type."""
+
+    def __init__(self, options: tuple[Kind, ...]) -> None:
+        self.options = options
+        self.annotation = Literal[None] if not options else _union(options)
+        self.nullable = any(option.nullable for option in options)
+        self.families = frozenset().union(*(option.families for option in options))
+        self.is_open = any(option.is_open for option in options)
+        self.some = tuple(option for option in options if not isinstance(option, Null))
+
+    def check(self, value: Any) -> None:
+        if value is None and self.nullable:
+            return
+        first: Unfit | None = None
+        for option in self.some:
+            try:
+                option.check(value)
+            except Unfit as error:
+                if first is None or error.trail:
+                    first = error
+            else:
+                return
+        assert first is not None
+        if len(self.some) == 1 or first.trail:
+            raise first
+        names = ", ".join(sorted(self.families | ({"None"} if self.nullable else set())))
+        raise _expected(f"one of {names}", value)
+
+    def _option(self, value: Any) -> Kind | None:
+        for option in self.some:
+            try:
+                option.check(value)
+            except Unfit:
+                continue
+            return option
+        return None
+
+    def pack(self, value: Any, tag: Tag) -> Any:
+        option = self._option(value)
+        return value if option is None else option.pack(value, tag)
+
+    def neutral(self, value: Any) -> Any:
+        wanted = {dict: "mapping", list: "list"}.get(type(value))
+        for option in self.some:
+            if wanted in option.families or (
+                wanted == "list" and option.families & {"set", "tuple"}
+            ):
+                return option.neutral(value)
+        return convert(value, self.annotation)
+
+    def child(self, part: str) -> Kind | None:
+        return next((found for option in self.some if (found := option.child(part))), None)
+
+    def stored_name(self, part: str) -> str:
+        owner = next((option for option in self.some if option.child(part)), self.some[0])
+        return owner.stored_name(part)
+
+    def member_names(self) -> Iterable[str]:
+        return [name for option in self.some for name in option.member_names()]
+
+    def inner(self) -> Iterable[Kind]:
+        return self.options
+
+
+def _union(options: tuple[Kind, ...]) -> Any:
+    result = options[0].annotation
+    for option in options[1:]:
+        result = result | option.annotation if result is not None else option.annotation | None
+    return result
+
+
+def is_index(part: str) -> bool:
+    """Tell whether a part of a path counts the members of a list."""
+    return part.isascii() and part.isdecimal()
+
+
+# --- checks of single values ----------------------------------------------------------------
+
+
+def constrain(value: Any, annotation: Any) -> None:
+    """Raise ``Unfit`` if *value* breaks a constraint that ``msgspec.Meta`` put on *annotation*."""
+    try:
+        msgspec.convert(value, annotation, builtin_types=SCALARS)
+    except msgspec.ValidationError as error:
+        raise Unfit(str(error).removesuffix(" - at `$`").replace("`", "")) from None
+
+
+def exactly(wanted: type, what: str) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if type(value) is not wanted:
+            raise _expected(what, value)
+
+    return check
+
+
+def check_text(value: Any) -> None:
+    if type(value) is not str:
+        raise _expected("text (str)", value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unfit(f"text with a lone surrogate at position {error.start}") from None
+
+
+def _check_name(name: Any) -> None:
+    if type(name) is not str:
+        raise Unfit(f"the keys of a mapping are text, not {type(name).__name__} {name!r}")
+    check_text(name)
+
+
+def check_int(value: Any) -> None:
+    if type(value) is not int:
+        raise _expected("an int", value)
+    if not -(2**63) <= value < 2**63:
+        raise Unfit(f"{value} does not fit in 64 signed bits")
+
+
+def check_float(value: Any) -> None:
+    if type(value) is float:
+        if value - value != 0.0:  # NaN and the infinities
+            raise Unfit(f"{value} is not a finite number")
+    elif type(value) is int:
+        if not -(2**63) <= value < 2**63 or int(float(value)) != value:
+            raise Unfit(f"the int {value} cannot be kept exactly as a float")
+    else:
+        raise _expected("a float", value)
+
+
+def check_decimal(value: Any) -> None:
+    if type(value) is not Decimal:
+        raise _expected("a Decimal", value)
+    if not value.is_finite():
+        raise Unfit(f"{value} is not a finite number")
+    _, digits, exponent = value.as_tuple()
+    if len(digits) > 34:
+        raise Unfit(f"a Decimal holds at most 34 digits, not {len(digits)}")
+    if not (isinstance(exponent, int) and -6176 <= exponent <= 6111):
+        raise Unfit(f"the exponent {exponent} lies outside decimal128's -6176 to 6111")
+
+
+def check_aware(value: Any) -> None:
+    if type(value) is not datetime:
+        raise _expected("an aware datetime", value)
+    if value.utcoffset() is None:
+        raise Unfit(
+            "a naive datetime names no instant: give it a time zone, "
+            "or declare the field with Field(datetime, naive=True)"
+        )
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise Unfit(f"{value} lies outside the years 1 to 9999 in UTC") from None
+
+
+def check_naive(value: Any) -> None:
+    if type(value) is not datetime:
+        raise _expected("a naive datetime", value)
+    if value.tzinfo is not None:
+        raise Unfit("this field holds naive datetimes (naive=True), and the value has a time zone")
+
+
+def check_time(value: Any) -> None:
+    if type(value) is not time:
+        raise _expected("a time", value)
+    if value.tzinfo is not None:
+        raise Unfit("a time of day is stored without a time zone")
+
+
+_OPEN: Final = Open()
+
+
+def _check_members(value: Any) -> None:
+    index = 0
+    try:
+        for index, member in enumerate(value):
+            _OPEN.check(member)
+    except Unfit as error:
+        raise error.within(index) from None
+
+
+def _check_mapping(value: Any) -> None:
+    for name, member in value.items():
+        _check_name(name)
+        try:
+            _OPEN.check(member)
+        except Unfit as error:
+            raise error.within(name) from None
+
+
+def _accept(value: Any) -> None:
+    return None
+
+
+_OPEN_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
+    type(None): _accept,
+    bool: _accept,
+    int: check_int,
+    float: check_float,
+    Decimal: check_decimal,
+    str: check_text,
+    bytes: _accept,
+    datetime: check_aware,
+    date: _accept,
+    time: check_time,
+    timedelta: _accept,
+    UUID: _accept,
+    list: _check_members,
+    tuple: _check_members,
+    set: _check_members,
+    dict: _check_mapping,
+}

@@ -1,0 +1,195 @@
+"""What a lookup may be asked with: operands are checked once, when a query is built.
+
+Each function takes the operand, the kind of the place that is asked about and its path for
+messages; it returns the operand in its plain form, or raises ``OperandInvalid``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeAlias
+
+from pymodels.errors import OperandInvalid
+from pymodels.kinds import Array, Kind, Open, OpenShape, Positions, SetMembers, Unfit
+from pymodels.values import ARRAYS, SORTABLE, family
+
+Check: TypeAlias = Callable[[Any, Kind, str], Any]
+
+_OPEN = Open()
+
+
+def _refuse(path: str, reason: str) -> OperandInvalid:
+    return OperandInvalid(f"{path}: {reason}")
+
+
+def _kept(value: Any) -> Any:
+    return set(value) if isinstance(value, SetMembers) else value
+
+
+def plain(operand: Any, kind: Kind, path: str) -> Any:
+    """Return *operand* as what a condition compares: enums by value, structures as mappings."""
+    if isinstance(operand, Enum):
+        return operand.value
+    if "mapping" in kind.families and not isinstance(operand, dict):
+        try:
+            kind.check(operand)
+        except Unfit:
+            pass  # the checks below say what is wrong with it
+        else:
+            return kind.neutral(kind.pack(operand, _kept))
+    if type(operand) is datetime and "instant" in kind.families:
+        try:
+            (_OPEN if kind.is_open else kind).check(operand)
+        except Unfit as error:
+            raise _refuse(path, error.reason) from None
+        return operand
+    if type(operand) is int:
+        return operand  # one of more than 64 bits is a sound question: no record equals it
+    try:
+        _naive_or_open(operand)
+    except Unfit as error:
+        raise _refuse(path, f"{error.trail or 'the operand'}: {error.reason}") from None
+    return operand
+
+
+def _naive_or_open(operand: Any) -> None:
+    if type(operand) is not datetime:
+        _OPEN.check(operand)
+
+
+def anything(operand: Any, kind: Kind, path: str) -> Any:
+    """Take any operand as it is: the lookup itself knows what to make of it."""
+    return operand
+
+
+def storable(operand: Any, kind: Kind, path: str) -> Any:
+    """Take a value that this place could hold, or None."""
+    if operand is None:
+        return None
+    operand = plain(operand, kind, path)
+    found = family(operand)
+    if not kind.is_open and found not in kind.families:
+        raise _refuse(path, f"holds {_families(kind)}, never {_article(found)} like {operand!r}")
+    return operand
+
+
+def sortable(operand: Any, kind: Kind, path: str) -> Any:
+    """Take a value that this place could hold and that has an order, or None."""
+    if operand is None:
+        return None
+    operand = plain(operand, kind, path)
+    if family(operand) not in SORTABLE:
+        raise _refuse(path, f"{_article(family(operand))} is neither greater nor less than another")
+    return storable(operand, kind, path)
+
+
+def pair(operand: Any, kind: Kind, path: str) -> Any:
+    """Take two values in order of meaning: the low end and the high end."""
+    if not isinstance(operand, list | tuple) or len(operand) != 2:
+        raise _refuse(path, f"between takes a pair (low, high), not {operand!r}")
+    return tuple(sortable(end, kind, path) for end in operand)
+
+
+def _each(operand: Any, path: str) -> list[Any]:
+    if isinstance(operand, str | bytes | dict) or not isinstance(operand, Iterable):
+        raise _refuse(path, f"takes a list of values, not {operand!r}")
+    return list(operand)
+
+
+def each_storable(operand: Any, kind: Kind, path: str) -> Any:
+    """Take any iterable of values that this place could hold."""
+    return tuple(storable(one, kind, path) for one in _each(operand, path))
+
+
+def contained(operand: Any, kind: Kind, path: str) -> Any:
+    """Take a value that could be a member of a list here, or a part of text here."""
+    if kind.is_open:
+        return None if operand is None else plain(operand, _OPEN, path)
+    if "text" in kind.families and isinstance(operand, str):
+        return plain(operand, kind, path)
+    items = list(_items(kind))
+    if not items:
+        if "text" in kind.families:
+            raise _refuse(path, f"holds text, which contains text, not {operand!r}")
+        raise _refuse(path, f"holds {_families(kind)}; only text and lists contain something")
+    for item in items:
+        try:
+            return storable(operand, item, path)
+        except OperandInvalid as error:
+            refused = error
+    raise refused
+
+
+def each_contained(operand: Any, kind: Kind, path: str) -> Any:
+    """Take any iterable of values that could each be contained here."""
+    return tuple(contained(one, kind, path) for one in _each(operand, path))
+
+
+def _items(kind: Kind) -> Iterable[Kind]:
+    if isinstance(kind, Array):
+        yield kind.item
+    elif isinstance(kind, Positions):
+        yield from kind.items
+    elif isinstance(kind, OpenShape):
+        if "list" in kind.families:
+            yield _OPEN
+    elif not isinstance(kind, Open):
+        for option in kind.inner():
+            if option.families & ARRAYS:
+                yield from _items(option)
+
+
+def text(operand: Any, kind: Kind, path: str) -> Any:
+    """Take text, for a place that can hold text."""
+    if not isinstance(operand, str) or isinstance(operand, Enum):
+        raise _refuse(path, f"takes text, not {operand!r}")
+    if not kind.is_open and "text" not in kind.families:
+        raise _refuse(path, f"holds {_families(kind)}, and this lookup asks about text")
+    return plain(operand, kind, path)
+
+
+def pattern(operand: Any, kind: Kind, path: str) -> Any:
+    """Take the source of a regular expression, as Python's ``re`` reads it."""
+    if isinstance(operand, re.Pattern):
+        raise _refuse(path, "takes the text of a regular expression, with its flags inside, (?i)")
+    text(operand, kind, path)
+    try:
+        re.compile(operand)
+    except re.error as error:
+        raise _refuse(path, f"{operand!r} is no regular expression: {error}") from error
+    return operand
+
+
+def flag(operand: Any, kind: Kind, path: str) -> Any:
+    """Take True or False."""
+    if not isinstance(operand, bool):
+        raise _refuse(path, f"takes True or False, not {operand!r}")
+    return operand
+
+
+def whole_number(*families: str) -> Check:
+    """Return a check that takes an int, for a place that can hold one of *families*."""
+
+    def check(operand: Any, kind: Kind, path: str) -> Any:
+        if type(operand) is not int:
+            raise _refuse(path, f"takes an int, not {operand!r}")
+        if not kind.is_open and not kind.families.intersection(families):
+            raise _refuse(
+                path, f"holds {_families(kind)}, and this lookup asks about {' or '.join(families)}"
+            )
+        return operand
+
+    return check
+
+
+def _families(kind: Kind) -> str:
+    return " or ".join(sorted(kind.families)) or "None alone"
+
+
+def _article(name: str) -> str:
+    if name in ("text", "bytes"):
+        return name
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,295 @@
+"""Between instances and storages: loading, and all that saving takes.
+
+``save`` is the one way in which instances are written, alone or many in one batch: hooks, checks,
+what the view demands, the smallest change that will do, and the state of the instances afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pymodels import conditions
+from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.errors import DuplicateKey, UnsavedReference, ValidationError
+from pymodels.kinds import Open, Unfit, convert
+from pymodels.planning import matcher
+from pymodels.references import key_in
+from pymodels.schema import FieldInfo, Schema
+
+if TYPE_CHECKING:
+    from pymodels.storage import Storage
+
+
+_OPEN: Final = Open()
+
+# --- loading --------------------------------------------------------------------------------
+
+
+def loader(storage: Storage, schema: Schema) -> Callable[[Any, Any], Any]:
+    """Return a function from a key and a stored form to the instance of the schema's model."""
+    codec, home = storage.codec, storage.home
+    decode, errors = codec.decoder(schema), codec.errors
+
+    def load(key: Any, stored: Any) -> Any:
+        try:
+            instance = decode(stored)
+        except errors as error:
+            raise codec.invalid(schema, key, stored, error) from error
+        instance._pk = key
+        instance._stored = stored
+        instance._storage = home
+        return instance
+
+    return load
+
+
+def belongs(storage: Storage, schema: Schema, key: Any, stored: Any) -> bool:
+    """Tell whether a record is one of the view's: whether ``must_have`` holds."""
+    return matcher(storage, schema, schema.must)(key, stored)
+
+
+# --- checking -------------------------------------------------------------------------------
+
+
+def problems(instance: Any) -> list[tuple[str, str]]:
+    """Return everything that keeps *instance* from being stored, as (field, reason)."""
+    schema: Schema = instance._schema
+    found: list[tuple[str, str]] = []
+    for info in schema.fields.values():
+        value = info.held(instance)
+        if info.reference is not None:
+            value, unsaved = _reference_keys(value)
+            if unsaved:
+                found.append((info.name, f"refers to {unsaved}, which is not saved: save it first"))
+                continue
+        reason = problem(info, value)
+        if reason:
+            found.append((info.name, reason))
+    if instance._pk is not None:
+        try:
+            schema.key.check(instance._pk)
+        except Unfit as error:
+            found.append((schema.key_name, error.reason))
+    return found
+
+
+def problem(info: FieldInfo, value: Any) -> str:
+    """Return what keeps *value* from being stored in a field, or nothing."""
+    try:
+        info.kind.check(value)
+    except Unfit as error:
+        return f"{error.trail}: {error.reason}" if error.trail else error.reason
+    except RecursionError:
+        return "nested too deeply to be stored"
+    options = info.options
+    if options.choices is not None and value not in options.choices and value is not None:
+        return f"{value!r} is none of the choices {', '.join(map(repr, options.choices))}"
+    for validate in options.validators:
+        try:
+            validate(value)
+        except ValueError as error:
+            return str(error) or f"{value!r} was refused by {validate!r}"
+    return ""
+
+
+def _reference_keys(value: Any) -> tuple[Any, str]:
+    """Return the keys that a reference stands for, and the repr of what has none yet."""
+    many = value if isinstance(value, list) else [value]
+    for one in many:
+        if one is not None and key_in(one) is None:
+            return None, repr(one)
+    return ([key_in(one) for one in many] if isinstance(value, list) else key_in(value)), ""
+
+
+def validate(instance: Any) -> None:
+    """Raise ``ValidationError`` with everything that keeps *instance* from being stored."""
+    found = problems(instance)
+    if found:
+        schema: Schema = instance._schema
+        unsaved = all("is not saved: save it first" in reason for _, reason in found)
+        known = f" {instance._pk!r}" if instance._pk is not None else ""
+        raise (UnsavedReference if unsaved else ValidationError)(
+            f"{schema.name}{known} cannot be stored: "
+            + "; ".join(f"{name}: {reason}" for name, reason in found),
+            found,
+        )
+
+
+def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None:
+    """Raise ``ValidationError`` if a record to be stored would not be one of the view's."""
+    if schema.must == conditions.EVERYTHING or belongs(storage, schema, key, stored):
+        return
+    parts = schema.must.parts if isinstance(schema.must, conditions.And) else (schema.must,)
+    failed = [part for part in parts if not matcher(storage, schema, part)(key, stored)]
+    raise ValidationError(
+        f"{schema.name} {key!r} cannot be stored: its model demands "
+        f"{' and '.join(map(repr, failed))}",
+        [("", f"the model demands {part!r}") for part in failed],
+    )
+
+
+# --- saving ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Pending:
+    """One instance on its way into a storage."""
+
+    instance: Any
+    key: Any
+    stored: Any
+    change: Change | None
+    created: bool
+
+
+def save(
+    instances: Sequence[Any],
+    storage: Storage,
+    *,
+    check: bool = False,
+    replace: bool = False,
+    unknown: Mapping[str, Any] | None = None,
+) -> int:
+    """Save *instances* in one batch and return how many had something to write.
+
+    *unknown* are undeclared fields of a new record, for a copy to take along.
+    """
+    target = storage.current
+    home = storage.home
+    for instance in instances:
+        instance.before_save()
+        validate(instance)
+    pending = [
+        _prepare(instance, target, check=check, replace=replace, unknown=unknown or {})
+        for instance in instances
+    ]
+    changes = [one.change for one in pending if one.change is not None]
+    target.check_writable()
+    if changes:
+        target.write(changes)
+    for one in pending:
+        if one.change is not None or one.created:
+            target.remember(one.instance)
+            one.instance._pk = one.key
+            one.instance._stored = one.stored
+            one.instance._storage = home
+    for one in pending:
+        one.instance.after_save(one.created)
+    return len(changes)
+
+
+def _prepare(
+    instance: Any, target: Storage, *, check: bool, replace: bool, unknown: Mapping[str, Any]
+) -> _Pending:
+    _fill(instance)
+    if instance._storage is target.home and instance._stored is not None:
+        return _prepare_changed(instance, target, check=check)
+    return _prepare_new(instance, target, replace=replace, unknown=unknown)
+
+
+def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> _Pending:
+    schema, codec = instance._schema, target.codec
+    key, before = instance._pk, instance._stored
+    changed = codec.difference(schema, before, instance)
+    changed |= _unknown_fill(target, schema, before)
+    if not changed:
+        if check:
+            target_check: Change | None = Patch(schema, key, expect=target.expectation(before))
+        else:
+            target_check = None
+        return _Pending(instance, key, before, target_check, created=False)
+    expect: Expectation = target.expectation(before) if check else Expect.PRESENT
+    patch = Patch(schema, key, changed, expect=expect)
+    after = codec.apply(before, patch)
+    _check_view(target, schema, key, after)
+    return _Pending(instance, key, after, patch, created=False)
+
+
+def _prepare_new(
+    instance: Any, target: Storage, *, replace: bool, unknown: Mapping[str, Any]
+) -> _Pending:
+    schema: Schema = instance._schema
+    key = instance._pk if instance._pk is not None else _new_key(schema)
+    undeclared = {**unknown, **unknown_fields(instance, schema), **_undeclared(schema)}
+    stored = target.codec.encode(instance, undeclared)
+    _check_view(target, schema, key, stored)
+    expect = Expect.ANYTHING if replace else Expect.ABSENT
+    return _Pending(instance, key, stored, Put(schema, key, stored, expect), created=True)
+
+
+def _new_key(schema: Schema) -> Any:
+    if schema.key.generate is None:
+        raise ValidationError(
+            f"{schema.name} cannot be stored without a key: give it a {schema.key_name} "
+            f"({schema.key.type.__name__}), no new one can be made up",
+            [(schema.key_name, "is missing")],
+        )
+    return schema.key.generate()
+
+
+def _fill(instance: Any) -> None:
+    """Give fields that hold nothing the values that the view demands."""
+    schema: Schema = instance._schema
+    for stored, value in schema.fill.items():
+        info = schema.stored.get(stored)
+        if info is not None and info.held(instance) is None:
+            setattr(instance, info.name, value)
+
+
+def _undeclared(schema: Schema) -> dict[str, Any]:
+    return {name: value for name, value in schema.fill.items() if name not in schema.stored}
+
+
+def _unknown_fill(target: Storage, schema: Schema, stored: Any) -> dict[tuple[str, ...], Any]:
+    wanted = _undeclared(schema)
+    if not wanted:
+        return {}
+    held = target.codec.document(stored)
+    return {
+        (name,): target.codec.stored_value(_OPEN, value)
+        for name, value in wanted.items()
+        if held.get(name) is None
+    }
+
+
+def unknown_fields(instance: Any, schema: Schema) -> dict[str, Any]:
+    """Return what is stored of *instance* and not declared by its model, by stored name."""
+    if instance._stored is None:
+        return {}
+    document = instance._storage.codec.document(instance._stored)
+    return {name: value for name, value in document.items() if name not in schema.stored}
+
+
+def as_field(info: FieldInfo, value: Any) -> Any:
+    """Return a value, perhaps in plain stored form, as the declared type of a field if it fits."""
+    return convert(value, info.kind.annotation)
+
+
+# --- deleting -------------------------------------------------------------------------------
+
+
+def delete(instance: Any, storage: Storage, *, check: bool) -> None:
+    """Delete the record of *instance*, which is a new one afterwards."""
+    target = storage.current
+    instance.before_delete()
+    expect: Expectation = target.expectation(instance._stored) if check else Expect.PRESENT
+    target.check_writable()
+    target.write([Delete(instance._schema, instance._pk, expect)])
+    target.remember(instance)
+    instance._stored = None
+    instance._storage = None
+    instance.after_delete()
+
+
+def taken(change: Change) -> DuplicateKey:
+    """Return the error for a new record under a key that another record has."""
+    schema = change.schema
+    return DuplicateKey(
+        f"there is a {schema.name} with the key {change.key!r} already; get it and change it, or "
+        "save with replace=True to put this one in its place",
+        schema.collection,
+        schema.key_name,
+        change.key,
+    )

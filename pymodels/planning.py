@@ -1,0 +1,351 @@
+"""From a query to what the engine runs and what Python finishes.
+
+A backend says in a table (``Native``) which lookups its engine can answer, and how well. ``split``
+takes a condition apart by that table: this one function decides what is sound to push down. The
+rest is finished by the reference evaluator in ``execute``.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import NotImplementedType
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, assert_never
+
+from pymodels import conditions
+from pymodels.conditions import And, Condition, Lookup, Not, Or
+from pymodels.evaluation import compile_condition, reader
+from pymodels.schema import Place, Schema
+from pymodels.values import ABSENT, order_key
+
+if TYPE_CHECKING:
+    from pymodels.storage import Storage
+
+FragmentT = TypeVar("FragmentT")
+
+Pair: TypeAlias = tuple[Any, Any]
+"""A record as a backend yields it: its key, and its stored form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Superset(Generic[FragmentT]):
+    """A fragment that finds every record wanted, and perhaps more: Python checks them again."""
+
+    fragment: FragmentT
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of an order; ``nulls_first`` is settled by then."""
+
+    place: Place
+    descending: bool
+    nulls_first: bool
+
+
+class Native(Generic[FragmentT]):
+    """What an engine can answer by itself; this one nothing.
+
+    ``lookups`` maps the name of a lookup to a function of the place and the operand, which returns
+    a fragment of the engine's own language where that answers exactly as the reference evaluator
+    does, ``Superset(fragment)`` where it finds too much, and ``NotImplemented`` otherwise. Every
+    method may return ``NotImplemented`` too.
+    """
+
+    lookups: Mapping[
+        str, Callable[[Place, Any], FragmentT | Superset[FragmentT] | NotImplementedType]
+    ] = {}
+
+    def all_of(self, parts: Sequence[FragmentT]) -> FragmentT | NotImplementedType:
+        """Return the fragment that is true where all *parts* are."""
+        return NotImplemented
+
+    def any_of(self, parts: Sequence[FragmentT]) -> FragmentT | NotImplementedType:
+        """Return the fragment that is true where one of *parts* is."""
+        return NotImplemented
+
+    def negate(self, part: FragmentT) -> FragmentT | NotImplementedType:
+        """Return the exact complement of *part*."""
+        return NotImplemented
+
+    def order_by(self, terms: tuple[Term, ...], descending: bool) -> Any:
+        """Return how the engine yields records in this order, ties by key, *descending* or not."""
+        return NotImplemented
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a storage needs to know of a query.
+
+    ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it, None
+    for all records, and ``rest`` what Python decides after that. ``order`` are the terms (none: by
+    primary key), ``descending`` the direction in which keys break ties; ``native_order`` is how the
+    engine sorts, None if Python does, and ``unordered`` that nobody cares. ``skip`` and ``most`` are
+    for the engine, ``offset`` and ``limit`` for Python: where one pair is set the other is empty.
+    ``names`` are the stored fields that will be read, None for all of them.
+    """
+
+    schema: Schema
+    condition: Condition
+    native: Any = None
+    rest: Condition = conditions.EVERYTHING
+    order: tuple[Term, ...] = ()
+    descending: bool = False
+    unordered: bool = False
+    native_order: Any = None
+    skip: int = 0
+    most: int | None = None
+    offset: int = 0
+    limit: int | None = None
+    names: frozenset[str] | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the engine alone decides which records are wanted."""
+        return self.rest == conditions.EVERYTHING
+
+    @property
+    def scans(self) -> bool:
+        """Whether the engine has nothing to go by and reads every record."""
+        return self.native is None and self.condition != conditions.EVERYTHING
+
+
+# --- the split ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Part(Generic[FragmentT]):
+    fragment: FragmentT
+    exact: bool
+
+
+def split(native: Native[FragmentT], condition: Condition) -> tuple[FragmentT | None, Condition]:
+    """Return what the engine runs of *condition* and what is left to decide after it.
+
+    And: what translates is pushed down, the others are kept. Or: only if every part translates. Not:
+    only what is exact. A superset is pushed down and kept as well.
+    """
+    if condition == conditions.EVERYTHING:
+        return None, condition
+    if isinstance(condition, And):
+        return _split_and(native, condition)
+    part = _translate(native, condition)
+    if part is None:
+        return None, condition
+    return part.fragment, conditions.EVERYTHING if part.exact else condition
+
+
+def _split_and(native: Native[FragmentT], condition: And) -> tuple[FragmentT | None, Condition]:
+    fragments: list[FragmentT] = []
+    rest: list[Condition] = []
+    for one in condition.parts:
+        part = _translate(native, one)
+        if part is not None:
+            fragments.append(part.fragment)
+        if part is None or not part.exact:
+            rest.append(one)
+    if not fragments:
+        return None, condition
+    whole = fragments[0] if len(fragments) == 1 else native.all_of(fragments)
+    if whole is NotImplemented:
+        return fragments[0], condition
+    return whole, rest[0] if len(rest) == 1 else And(tuple(rest))  # type: ignore[return-value]
+
+
+def _translate(native: Native[FragmentT], condition: Condition) -> _Part[FragmentT] | None:
+    match condition:
+        case Lookup(name=name, operand=operand, place=place):
+            answer = native.lookups.get(name)
+            found = NotImplemented if answer is None or place is None else answer(place, operand)
+            if found is NotImplemented:
+                return None
+            if isinstance(found, Superset):
+                return _Part(found.fragment, False)
+            return _Part(found, True)  # type: ignore[arg-type]  # narrowed above
+        case And():
+            fragment, rest = _split_and(native, condition)
+            return None if fragment is None else _Part(fragment, rest == conditions.EVERYTHING)
+        case Or(parts):
+            translated = [_translate(native, part) for part in parts]
+            if any(part is None for part in translated):
+                return None
+            some = [part for part in translated if part is not None]
+            whole = native.any_of([part.fragment for part in some])
+            if whole is NotImplemented:
+                return None
+            return _Part(whole, all(part.exact for part in some))  # type: ignore[arg-type]
+        case Not(part):
+            inner = _translate(native, part)
+            if inner is None or not inner.exact:
+                return None
+            whole = native.negate(inner.fragment)
+            return None if whole is NotImplemented else _Part(whole, True)  # type: ignore[arg-type]
+        case _:
+            assert_never(condition)
+
+
+def make_plan(
+    native: Native[Any],
+    schema: Schema,
+    condition: Condition,
+    *,
+    order: tuple[Term, ...] = (),
+    descending: bool = False,
+    unordered: bool = False,
+    offset: int = 0,
+    limit: int | None = None,
+    names: frozenset[str] | None = None,
+) -> Plan:
+    """Plan a query for the engine that *native* describes."""
+    fragment, rest = split(native, condition)
+    exact = rest == conditions.EVERYTHING
+    native_order = None if unordered else native.order_by(order, descending)
+    if native_order is NotImplemented:
+        native_order = None
+    pushes = exact and (unordered or native_order is not None)
+    return Plan(
+        schema,
+        condition,
+        fragment,
+        rest,
+        order,
+        descending,
+        unordered,
+        native_order,
+        skip=offset if pushes else 0,
+        most=limit if pushes else None,
+        offset=0 if pushes else offset,
+        limit=None if pushes else limit,
+        names=None if names is None else names | _names(rest) | {t.place.stored for t in order},
+    )
+
+
+def _names(condition: Condition) -> frozenset[str]:
+    return frozenset(compile_condition(condition).names)
+
+
+# --- what Python finishes -------------------------------------------------------------------
+
+
+def execute(storage: Storage, plan: Plan, pairs: Iterable[Pair] | None = None) -> Iterator[Pair]:
+    """Yield the records that *plan* asks for, each once and in order, as (key, stored form)."""
+    rows: Iterable[Pair] = storage.scan(plan) if pairs is None else pairs
+    if not plan.exact:
+        rows = _filtered(storage, plan.schema, plan.rest, rows)
+    if plan.native_order is None and not plan.unordered:
+        rows = _sorted(storage, plan, rows)
+    if plan.offset or plan.limit is not None:
+        stop = None if plan.limit is None else plan.offset + plan.limit
+        rows = itertools.islice(rows, plan.offset, stop)
+    return iter(rows)
+
+
+def _filtered(
+    storage: Storage, schema: Schema, condition: Condition, rows: Iterable[Pair]
+) -> Iterator[Pair]:
+    compiled = compile_condition(condition)
+    codec, test = storage.codec, compiled.test
+    if not compiled.names:
+        yield from (row for row in rows if test(None, row[0]))
+        return
+    probe, errors = codec.probe(schema, compiled.names), codec.errors
+    for row in rows:
+        try:
+            record = probe(row[1])
+        except errors as error:
+            raise codec.invalid(schema, row[0], row[1], error) from error
+        if test(record, row[0]):
+            yield row
+
+
+def matcher(storage: Storage, schema: Schema, condition: Condition) -> Callable[[Any, Any], bool]:
+    """Return a function that tells of a key and a stored form whether *condition* holds."""
+    compiled = compile_condition(condition)
+    codec, test = storage.codec, compiled.test
+    probe = codec.probe(schema, compiled.names)
+
+    def matches(key: Any, stored: Any) -> bool:
+        try:
+            return test(probe(stored), key)
+        except codec.errors as error:
+            raise codec.invalid(schema, key, stored, error) from error
+
+    return matches
+
+
+def _sorted(storage: Storage, plan: Plan, rows: Iterable[Pair]) -> Iterable[Pair]:
+    if not plan.order:
+        return sorted(rows, key=_key_of, reverse=plan.descending)
+    by = sort_key(storage, plan)
+    if plan.limit is not None:
+        return heapq.nsmallest(plan.offset + plan.limit, rows, key=by)
+    return sorted(rows, key=by)
+
+
+def _key_of(row: Pair) -> Any:
+    return row[0]
+
+
+@functools.total_ordering
+class _Descending:
+    """Sorts the other way round."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and self.key == other.key
+
+    def __lt__(self, other: _Descending) -> bool:
+        return bool(other.key < self.key)
+
+    __hash__ = None  # type: ignore[assignment]  # only ever compared
+
+
+def sort_key(storage: Storage, plan: Plan) -> Callable[[Pair], Any]:
+    """Return a function from a record to what it sorts by under *plan*, ties by key included."""
+    down = _Descending if plan.descending else None
+    if not plan.order:
+        return (lambda row: _Descending(row[0])) if down else _key_of
+    read = order_reader(storage, plan)
+    terms = [(term.descending, 0 if term.nulls_first else 2) for term in plan.order]
+
+    def by(row: Pair) -> Any:
+        found: list[Any] = []
+        for (descending, null), value in zip(terms, read(row), strict=True):
+            if value is None:
+                found.append((null,))
+            else:
+                found.append((1, _Descending(value) if descending else value))
+        found.append(row[0] if down is None else _Descending(row[0]))
+        return found
+
+    return by
+
+
+def order_reader(storage: Storage, plan: Plan) -> Callable[[Pair], tuple[Any, ...]]:
+    """Return a function from a record to what its terms sort by; None stands for null and absent."""
+    names = tuple(sorted({t.place.stored for t in plan.order if not t.place.is_key}))
+    codec, schema = storage.codec, plan.schema
+    probe = codec.probe(schema, names)
+    readers = [
+        reader(t.place, "" if t.place.is_key else f"f{names.index(t.place.stored)}")
+        for t in plan.order
+    ]
+
+    def read(row: Pair) -> tuple[Any, ...]:
+        try:
+            record = probe(row[1])
+        except codec.errors as error:
+            raise codec.invalid(schema, row[0], row[1], error) from error
+        values = [one(record, row[0]) for one in readers]
+        return tuple(
+            None if value is None or value is ABSENT else order_key(value) for value in values
+        )
+
+    return read

@@ -1,0 +1,610 @@
+"""What users chain: ``Person.objects(storage).where(age__gte=18).order_by("-age")[:10]``.
+
+A query is lazy and never changes: every method returns another one, and nothing is read before
+records, a number or an answer are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
+
+from pymodels import aggregation, conditions, persistence
+from pymodels.changes import Change, Delete, Patch
+from pymodels.conditions import Condition, Lookup
+from pymodels.errors import (
+    DuplicateKey,
+    MultipleFound,
+    OperandInvalid,
+    QueryError,
+    RecordNotFound,
+    ScanRefused,
+    UsageError,
+    ValidationError,
+)
+from pymodels.explanation import Explanation, explain
+from pymodels.expressions import Arithmetic, Constant, Expression, F, fields_in
+from pymodels.lookups import nearest
+from pymodels.paths import Path
+from pymodels.planning import Native, Pair, Plan, Term, execute, matcher
+from pymodels.references import keys_in
+from pymodels.schema import FieldInfo, Place, Schema
+
+if TYPE_CHECKING:
+    from pymodels.models import Model
+    from pymodels.storage import Storage
+
+M = TypeVar("M", bound="Model")
+
+_SHOWN: Final = 5
+"""How many records a repr shows."""
+
+_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a query asks for; ``order`` are terms, none for the order of keys."""
+
+    condition: Condition
+    order: tuple[Term, ...] = ()
+    descending: bool = False
+    unordered: bool = False
+    offset: int = 0
+    limit: int | None = None
+    allow_scan: bool = True
+
+
+class Query(Generic[M]):
+    """The records of a model that meet some conditions, in some order.
+
+    ``native`` is what a backend adds: the table of what its engine can answer.
+
+    >>> from pymodels import Field, Model, get_storage
+    >>> class Person(Model):
+    ...     name: Field[str]
+    ...     age: Field[int]
+    >>> storage = get_storage("pymodels.ext.memory")
+    >>> storage.save_all([Person(pk="a", name="Ann", age=30), Person(pk="b", name="Bob", age=9)])
+    2
+    >>> [person.name for person in Person.objects(storage).where(age__gte=18)]
+    ['Ann']
+    """
+
+    native: ClassVar[Native[Any]] = Native()
+
+    __slots__ = ("_asked", "_model", "_storage")
+
+    def __init__(
+        self,
+        model: type[M],
+        storage: Storage,
+        *,
+        allow_scan: bool = True,
+    ) -> None:
+        self._model = model
+        self._storage = storage
+        self._asked = _Asked(model.__schema__.must, allow_scan=allow_scan)
+
+    @property
+    def model(self) -> type[M]:
+        """The model that the records are read as."""
+        return self._model
+
+    @property
+    def storage(self) -> Storage:
+        """The storage that is asked."""
+        return self._storage
+
+    @property
+    def condition(self) -> Condition:
+        """What is asked of each record, the model's own ``must_have`` included."""
+        return self._asked.condition
+
+    @property
+    def _schema(self) -> Schema:
+        return self._model.__schema__  # type: ignore[no-any-return]  # the metaclass makes it
+
+    def _with(self, **changes: Any) -> Self:
+        other = object.__new__(type(self))
+        other._model, other._storage = self._model, self._storage
+        other._asked = replace(self._asked, **changes)
+        return other
+
+    # --- narrowing --------------------------------------------------------------------------
+
+    def where(self, *given: Condition, **lookups: Any) -> Self:
+        """Keep the records of which all conditions and lookups are true.
+
+        Raises ``UnknownField``, ``OperandInvalid`` or ``QueryError`` for what has no meaning.
+        """
+        self._refuse_slice("where")
+        condition = self._schema.condition(given, lookups)
+        return self._with(condition=conditions.both(self._asked.condition, condition))
+
+    def where_not(self, *given: Condition, **lookups: Any) -> Self:
+        """Keep the records that ``where`` with the same arguments would leave out."""
+        self._refuse_slice("where_not")
+        if not given and not lookups:
+            raise UsageError("where_not needs a condition: without one it would keep no record")
+        condition = conditions.negated(self._schema.condition(given, lookups))
+        return self._with(condition=conditions.both(self._asked.condition, condition))
+
+    def _refuse_slice(self, what: str) -> None:
+        if self._asked.offset or self._asked.limit is not None:
+            raise QueryError(f"a slice of a query is final: {what} must come before the slice")
+
+    def _combined(self, other: Any, combine: Any) -> Self:
+        if not isinstance(other, Query):
+            return NotImplemented
+        if other._model.__schema__.collection != self._schema.collection:
+            raise QueryError(
+                f"queries of {self._model.__name__} and {other._model.__name__} cannot be combined"
+            )
+        if other._storage is not self._storage:
+            raise QueryError("queries over different storages cannot be combined")
+        self._refuse_slice("combining")
+        other._refuse_slice("combining")
+        right = self._schema.bind(other._asked.condition)
+        return self._with(condition=combine(self._asked.condition, right))
+
+    def __and__(self, other: Self) -> Self:
+        return self._combined(other, conditions.both)
+
+    def __or__(self, other: Self) -> Self:
+        return self._combined(other, conditions.either)
+
+    # --- order and slices -------------------------------------------------------------------
+
+    def order_by(self, *fields: str | Path[Any], nulls: str | None = None) -> Self:
+        """Sort by *fields*, ``-`` before a name for descending; ties are broken by key.
+
+        *nulls* says whether null and absent come ``"first"`` or ``"last"``; by default first where
+        ascending and last where descending. Without fields: by key, which is the default.
+        """
+        self._refuse_slice("order_by")
+        if nulls not in (None, "first", "last"):
+            raise UsageError(f'nulls is "first" or "last", not {nulls!r}')
+        terms = tuple(self._term(field, nulls) for field in fields)
+        descending = terms[-1].descending if terms else False
+        if len(terms) == 1 and terms[0].place.is_key:
+            terms = ()
+        return self._with(order=terms, descending=descending, unordered=False)
+
+    def _term(self, field: Any, nulls: str | None) -> Term:
+        descending = False
+        if isinstance(field, Path):
+            place = self._schema.place(field.parts, literal=field.literal)
+        elif isinstance(field, str) and field.strip("-"):
+            descending = field.startswith("-")
+            place = self._schema.place(tuple(field.removeprefix("-").split("__")))
+        else:
+            raise UsageError(f'order_by takes names such as "age" or "-age", not {field!r}')
+        is_list = place.kind.families & {"list", "set", "tuple"} and not place.kind.is_open
+        if not place.is_key and (is_list or _through_declared_list(place)):
+            raise QueryError(
+                f"{self._schema.name}.{place.path} is or leads through a list, which has no order "
+                "among others: order by a field with one value"
+            )
+        first = (not descending) if nulls is None else nulls == "first"
+        return Term(place, descending, first)
+
+    def reverse(self) -> Self:
+        """Return the same records in exactly the opposite order."""
+        self._refuse_slice("reverse")
+        terms = tuple(
+            Term(term.place, not term.descending, not term.nulls_first)
+            for term in self._asked.order
+        )
+        return self._with(order=terms, descending=not self._asked.descending)
+
+    def unordered(self) -> Self:
+        """Leave the order to the engine, whatever is cheapest for it."""
+        self._refuse_slice("unordered")
+        return self._with(order=(), descending=False, unordered=True)
+
+    @overload
+    def __getitem__(self, index: int) -> M: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._slice(index)
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise UsageError(
+                f"a query is indexed by a number or a slice, not {index!r}; get({index!r}) finds a "
+                "record by its key"
+            )
+        if index < 0:
+            raise QueryError(
+                f"{index} counts from the end, which a query does not know: reverse()[{-index - 1}]"
+            )
+        for instance in self._slice(slice(index, index + 1)):
+            return instance
+        raise IndexError(f"the query has no record at {index}: it finds fewer")
+
+    def _slice(self, wanted: slice) -> Self:
+        start, stop, step = wanted.start or 0, wanted.stop, wanted.step
+        if step not in (None, 1):
+            raise QueryError(f"a slice of a query has no step, such as {step!r}")
+        if not isinstance(start, int) or not isinstance(stop, int | None):
+            raise UsageError(f"a slice of a query has whole numbers, not {start!r} and {stop!r}")
+        if start < 0 or (stop is not None and stop < 0):
+            raise QueryError("a slice of a query counts from the start: use reverse() for the end")
+        length = None if stop is None else max(0, stop - start)
+        limit = self._asked.limit
+        if limit is not None:
+            left = max(0, limit - start)
+            length = left if length is None else min(length, left)
+        return self._with(offset=self._asked.offset + start, limit=length)
+
+    # --- running ----------------------------------------------------------------------------
+
+    def plan(self, **changes: Any) -> Plan:
+        """Return what the storage would run, and what Python would finish."""
+        asked = self._asked
+        options: dict[str, Any] = {
+            "order": asked.order,
+            "descending": asked.descending,
+            "unordered": asked.unordered,
+            "offset": asked.offset,
+            "limit": asked.limit,
+        }
+        plan = self._storage.current.plan(
+            self._schema, _with_keys(asked.condition), **(options | changes)
+        )
+        if not asked.allow_scan and plan.native is None:
+            raise ScanRefused(
+                f"{self!s} would read every record of {self._schema.collection}, and "
+                "allow_scan=False refuses that: ask by key or by an indexed field"
+            )
+        return plan
+
+    def _pairs(self, **changes: Any) -> Iterator[Pair]:
+        plan = self.plan(**changes)
+        return execute(self._storage.current, plan)
+
+    def __iter__(self) -> Iterator[M]:
+        target = self._storage.current
+        load = persistence.loader(target, self._schema)
+        for key, stored in execute(target, self.plan()):
+            yield load(key, stored)
+
+    def all(self) -> list[M]:
+        """Return all records, in a list."""
+        return list(iter(self))
+
+    def count(self) -> int:
+        """Return how many records there are."""
+        target = self._storage.current
+        plan = self.plan(
+            unordered=self._asked.limit is None and not self._asked.offset,
+            order=(),
+            descending=False,
+            names=frozenset(),
+        )
+        return target.count(plan)
+
+    def exists(self) -> bool:
+        """Tell whether there is any record."""
+        limit = 1 if self._asked.limit is None else min(1, self._asked.limit)
+        for _ in self._pairs(
+            unordered=not self._asked.offset, order=(), limit=limit, names=frozenset()
+        ):
+            return True
+        return False
+
+    def __bool__(self) -> bool:
+        return self.exists()
+
+    def first(self) -> M:
+        """Return the first record; raise ``RecordNotFound`` if there is none."""
+        for instance in self._slice(slice(0, 1)):
+            return instance
+        raise RecordNotFound(f"no record: {self!s}")
+
+    def last(self) -> M:
+        """Return the last record; raise ``RecordNotFound`` if there is none."""
+        return self.reverse().first()
+
+    def get(self, *given: Any, **lookups: Any) -> M:
+        """Return the one record with a given key, or that meets the conditions.
+
+        Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
+        """
+        query = self
+        if given and not isinstance(given[0], conditions.Node):
+            key = self._schema.check_key(given[0])
+            if (
+                len(given) == 1
+                and not lookups
+                and self._asked.limit is None
+                and not self._asked.offset
+                and self._asked.condition is self._schema.must
+            ):
+                return self._storage.get(self._model, key)
+            query = self.where(pk=key)
+            given = given[1:]
+        if given or lookups:
+            query = query.where(*given, **lookups)
+        found = list(query._slice(slice(0, 2)))
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise RecordNotFound(f"no record: {query!s}")
+        raise MultipleFound(
+            f"more than one record, {found[0].pk!r} and {found[1].pk!r} among them: {query!s}"
+        )
+
+    def get_or_create(
+        self, defaults: Mapping[str, Any] | None = None, **lookups: Any
+    ) -> tuple[M, bool]:
+        """Return the record that meets *lookups*, made if there is none, and whether it was made.
+
+        A new record has the values of *lookups*, which therefore are plain equalities, and of
+        *defaults*. No two callers make the same record, where the lookups have the primary key or a
+        unique field among them.
+        """
+        for name in lookups:
+            if name not in self._schema.fields and name not in ("pk", self._schema.key_name):
+                raise UsageError(
+                    f"get_or_create makes a record of its lookups, and {name!r} is not a field"
+                    f"{nearest(name, self._schema.fields)}; give conditions to where()"
+                )
+        for _ in range(_ATTEMPTS):
+            try:
+                return self.get(**lookups), False
+            except RecordNotFound:
+                instance = self._model(**{**(defaults or {}), **lookups})
+            try:
+                instance.save(self._storage)
+            except DuplicateKey as error:
+                if not self.where(**lookups).exists():
+                    raise
+                taken = error
+                continue  # somebody else made it between the two calls
+            return instance, True
+        raise taken
+
+    def in_bulk(self, keys: Iterable[Any]) -> dict[Any, M]:
+        """Return the records under *keys* that meet the conditions, by key."""
+        wanted = [self._schema.check_key(key) for key in keys]
+        if self._asked.condition is self._schema.must:
+            return self._storage.get_many(self._model, wanted)
+        found = {instance.pk: instance for instance in self.where(pk__in=wanted)}
+        return {key: found[key] for key in dict.fromkeys(wanted) if key in found}
+
+    # --- values -----------------------------------------------------------------------------
+
+    def values(self, field: str | Path[Any]) -> list[Any]:
+        """Return the distinct values of a field, in order, ``None`` once for null and absent."""
+        return aggregation.distinct(self._rows([field]))
+
+    def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
+        """Yield the values of some fields: tuples, or dicts by the names given.
+
+        What a record does not have is ``None``, whatever default the model declares.
+        """
+        if not fields:
+            raise UsageError("select needs the names of the fields to read")
+        rows = self._rows(fields)
+        if not dicts:
+            return rows
+        names = [
+            str(field) if isinstance(field, str) else "__".join(field.parts) for field in fields
+        ]
+        return (dict(zip(names, row, strict=True)) for row in rows)
+
+    def _rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+        places = [self._place(field) for field in fields]
+        target = self._storage.current
+        plan = self.plan(names=frozenset(p.stored for p in places if not p.is_key))
+        return aggregation.rows(target, self._schema, places, execute(target, plan))
+
+    def _place(self, field: Any) -> Place:
+        if isinstance(field, Path):
+            return self._schema.place(field.parts, literal=field.literal)
+        if not isinstance(field, str) or not field:
+            raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
+        return self._schema.place(tuple(field.split("__")))
+
+    def sum(self, field: str | Path[Any]) -> Any:
+        """Return the exact sum of a field's numbers; 0 if there are none."""
+        return aggregation.total([row[0] for row in self._rows([field])])
+
+    def avg(self, field: str | Path[Any]) -> Any:
+        """Return the mean of a field's numbers, ``None`` if there are none."""
+        return aggregation.mean([row[0] for row in self._rows([field])])
+
+    def min(self, field: str | Path[Any]) -> Any:
+        """Return the least value of a field, ``None`` if there is none."""
+        return aggregation.least([row[0] for row in self._rows([field])])
+
+    def max(self, field: str | Path[Any]) -> Any:
+        """Return the greatest value of a field, ``None`` if there is none."""
+        return aggregation.greatest([row[0] for row in self._rows([field])])
+
+    def group_by(self, *fields: str | Path[Any]) -> Grouping:
+        """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
+        if not fields:
+            raise UsageError("group_by needs the names of the fields to group by")
+        return Grouping(self, fields)
+
+    # --- changing ---------------------------------------------------------------------------
+
+    def update(self, **changes: Any) -> int:
+        """Change fields of every record found, in one batch; return how many were changed.
+
+        A value is a plain one or an expression, ``update(visits=F("visits") + 1)``, computed from
+        the record as it is when it is written. Hooks are not called.
+        """
+        if not changes:
+            raise UsageError("update needs at least one field=value")
+        schema, target = self._schema, self._storage.current
+        target.check_writable()
+        codec = target.codec
+        values: dict[tuple[str, ...], Any] = {}
+        operations: dict[tuple[str, ...], Expression] = {}
+        for name, value in changes.items():
+            info = self._changeable(name)
+            if isinstance(value, F | Arithmetic | Constant):
+                for path in fields_in(value):
+                    self._changeable(path)
+                operations[(info.stored,)] = value
+            else:
+                values[(info.stored,)] = codec.stored_value(info.kind, self._fit(info, value))
+        matches = matcher(target, schema, schema.must)
+
+        def change(key: Any, stored: Any) -> Change:
+            patch = Patch(
+                schema, key, values, operations=operations, expect=target.expectation(stored)
+            )
+            if schema.must != conditions.EVERYTHING and not matches(
+                key, codec.apply(stored, patch)
+            ):
+                raise ValidationError(
+                    f"{schema.name} {key!r} cannot be updated: its model demands {schema.must!r}"
+                )
+            return patch
+
+        return target.rewrite(self.plan(), change)
+
+    def _changeable(self, name: str) -> FieldInfo:
+        schema = self._schema
+        if name in ("pk", schema.key_name):
+            raise UsageError("the key of a record does not change: save_as() stores a copy")
+        if name not in schema.fields:
+            raise OperandInvalid(
+                f"{schema.name} has no field {name!r} to update{nearest(name, schema.fields)}"
+            )
+        return schema.fields[name]
+
+    def _fit(self, info: FieldInfo, value: Any) -> Any:
+        value = keys_in(value) if info.reference is not None else value
+        reason = persistence.problem(info, value)
+        if reason:
+            raise ValidationError(
+                f"{self._schema.name}.{info.name} cannot be updated: {reason}",
+                [(info.name, reason)],
+            )
+        return value
+
+    def delete(self) -> int:
+        """Delete every record found, in one batch; return how many. Hooks are not called."""
+        schema, target = self._schema, self._storage.current
+        target.check_writable()
+
+        def change(key: Any, stored: Any) -> Change:
+            return Delete(schema, key, target.expectation(stored))
+
+        return target.rewrite(self.plan(), change)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def explain(self) -> Explanation:
+        """Run the query and say what the engine did of it and what Python finished."""
+        return explain(self._storage.current, self.plan(), str(self))
+
+    def keys_for(self, schema: Schema, place: Place) -> Query[M]:
+        """Check that this query can be the operand of ``in`` at *place*, for the keys it finds."""
+        if place.is_key:
+            wanted = schema.collection
+        elif place.field is not None and place.field.reference is not None and not place.inside:
+            wanted = place.field.reference.__schema__.collection
+        else:
+            raise OperandInvalid(
+                f"{schema.name}.{place.path}: a query stands for keys, and this is no reference; "
+                'give its values("...") instead'
+            )
+        if wanted != self._schema.collection:
+            raise OperandInvalid(
+                f"{schema.name}.{place.path} refers to {wanted}, and the query finds "
+                f"{self._schema.collection}"
+            )
+        return self
+
+    def __str__(self) -> str:
+        asked = self._asked
+        text = f"{self._model.__name__} where {asked.condition!r}"
+        if asked.order:
+            names = ", ".join(("-" if t.descending else "") + t.place.path for t in asked.order)
+            text += f" order by {names}"
+        elif asked.descending:
+            text += " order by -pk"
+        if asked.offset or asked.limit is not None:
+            stop = "" if asked.limit is None else asked.offset + asked.limit
+            text += f" [{asked.offset}:{stop}]"
+        return text
+
+    def __repr__(self) -> str:
+        shown = [repr(one) for one in self._slice(slice(0, _SHOWN + 1))]
+        more = ", ..." if len(shown) > _SHOWN else ""
+        return f"<{type(self).__name__} [{', '.join(shown[:_SHOWN])}{more}]>"
+
+
+class Grouping:
+    """The records of a query, grouped by the values of some fields.
+
+    Each method returns a list of tuples, the group's values first, in the order of those values.
+    """
+
+    def __init__(self, query: Query[Any], fields: tuple[Any, ...]) -> None:
+        self._query = query
+        self._fields = fields
+
+    def _grouped(self, *more: Any) -> list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
+        rows = self._query._rows([*self._fields, *more])
+        return aggregation.grouped(rows, len(self._fields))
+
+    def count(self) -> list[tuple[Any, ...]]:
+        """Return (value, ..., number of records) for each group."""
+        return [(*group, len(rows)) for group, rows in self._grouped()]
+
+    def _each(self, field: Any, function: Any) -> list[tuple[Any, ...]]:
+        return [
+            (*group, function([row[-1] for row in rows])) for group, rows in self._grouped(field)
+        ]
+
+    def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
+        """Return (value, ..., sum of *field*) for each group."""
+        return self._each(field, aggregation.total)
+
+    def avg(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
+        """Return (value, ..., mean of *field*) for each group."""
+        return self._each(field, aggregation.mean)
+
+    def min(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
+        """Return (value, ..., least *field*) for each group."""
+        return self._each(field, aggregation.least)
+
+    def max(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
+        """Return (value, ..., greatest *field*) for each group."""
+        return self._each(field, aggregation.greatest)
+
+
+def _through_declared_list(place: Place) -> bool:
+    kind: Any = place.root
+    for part in place.inside:
+        if kind.is_open:
+            return False
+        if kind.families & {"list", "set", "tuple"} and not part.isdecimal():
+            return True
+        kind = kind.child(part)
+        if kind is None:
+            return False
+    return False
+
+
+def _with_keys(condition: Condition) -> Condition:
+    """Replace queries that stand as operands by the keys that they find."""
+
+    def change(lookup: Lookup) -> Condition:
+        if isinstance(lookup.operand, Query):
+            found = tuple(key for key, _ in lookup.operand._pairs(names=frozenset()))
+            return conditions.with_operand(lookup, found)
+        return lookup
+
+    if any(isinstance(one.operand, Query) for one in conditions.lookups_in(condition)):
+        return conditions.transform(condition, change)
+    return condition

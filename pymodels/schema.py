@@ -1,0 +1,255 @@
+"""What a model declares, in the form that the layers below it use.
+
+A ``Schema`` belongs to one model. It knows the fields and where they are stored, turns keyword
+lookups into bound conditions, and refuses names and operands that have no meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pymodels import conditions
+from pymodels.conditions import Condition, Lookup
+from pymodels.errors import OperandInvalid, QueryError, UnknownField
+from pymodels.fields import FieldOptions
+from pymodels.keys import KeyKind
+from pymodels.kinds import Kind, Open, Scalar, Unfit
+from pymodels.lookups import LOOKUPS, nearest
+from pymodels.values import ARRAYS
+
+_OPEN: Final = Open()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldInfo:
+    """One declared field: its attribute and stored name, its kind and its options.
+
+    ``reference`` is the model that it refers to, if it does; then ``kind`` is that of the key, or
+    of a list of keys. ``held`` reads an instance's value, of a reference the key or the instance
+    that its slot holds, without loading anything.
+    """
+
+    name: str
+    stored: str
+    kind: Kind
+    options: FieldOptions
+    held: Callable[[Any], Any]
+    reference: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a path leads in the records of one model.
+
+    ``stored`` is the name of the top-level field, ``inside`` the rest of the way, ``kind`` what can
+    stand there (an open kind, where the model declares nothing). The place of the primary key has
+    ``is_key`` and no stored name. ``field`` is None for what is not declared.
+    """
+
+    path: str
+    stored: str
+    inside: tuple[str, ...]
+    kind: Kind
+    root: Kind
+    field: FieldInfo | None
+    is_key: bool = False
+
+    @property
+    def passes_list(self) -> bool:
+        """Whether the way leads through the members of a declared list, or may do so."""
+        kind: Kind | None = self.root
+        for part in self.inside:
+            if kind is None or kind.is_open:
+                return kind is not None
+            if kind.families & ARRAYS and not part.isdecimal():
+                return True
+            kind = kind.child(part)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A declared index: the fields that it covers, by their stored names, in order."""
+
+    name: str
+    fields: tuple[str, ...]
+    unique: bool = False
+    kind: str = ""
+
+
+@dataclass(eq=False)
+class Schema:
+    """What one model declares."""
+
+    model: Any
+    name: str
+    collection: str
+    key: KeyKind
+    key_name: str
+    fields: dict[str, FieldInfo] = field(default_factory=dict)
+    indexes: tuple[Index, ...] = ()
+    must: Condition = conditions.EVERYTHING
+    fill: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.stored = {info.stored: info for info in self.fields.values()}
+        self.references = {n: i for n, i in self.fields.items() if i.reference is not None}
+        self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
+
+    @property
+    def unique(self) -> tuple[Index, ...]:
+        """The indexes that allow each value once."""
+        return tuple(index for index in self.indexes if index.unique)
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def check_key(self, key: Any) -> Any:
+        """Return *key*, or the key of the instance that it is; raise ``OperandInvalid`` if neither.
+
+        >>> from pymodels import Model
+        >>> class Person(Model): ...
+        >>> Person.__schema__.check_key(7)
+        Traceback (most recent call last):
+        ...
+        pymodels.errors.OperandInvalid: Person.pk: expected text (str), got int 7
+        """
+        if hasattr(type(key), "__schema__"):
+            if type(key).__schema__.collection != self.collection:
+                raise OperandInvalid(
+                    f"{self.name}.{self.key_name}: {type(key).__name__} is another model"
+                )
+            if key.pk is None:
+                raise OperandInvalid(
+                    f"{self.name}.{self.key_name}: {key!r} is not saved, so it has no key: "
+                    "save it first"
+                )
+            key = key.pk
+        try:
+            self.key.check(key)
+        except Unfit as error:
+            raise OperandInvalid(f"{self.name}.{self.key_name}: {error.reason}") from None
+        return key
+
+    # --- conditions -------------------------------------------------------------------------
+
+    def condition(self, given: Iterable[Any], keywords: Mapping[str, Any]) -> Condition:
+        """Bind conditions and keyword lookups to this model, as one condition that all hold."""
+        result: Condition = conditions.EVERYTHING
+        for one in given:
+            if not isinstance(one, conditions.Node):
+                raise QueryError(
+                    f"{self.name}: {one!r} is no condition; write age__gt=30 or Person.age > 30"
+                )
+            result = conditions.both(result, self.bind(one))  # type: ignore[arg-type]  # a closed union
+        for name, operand in keywords.items():
+            result = conditions.both(result, self.keyword(name, operand))
+        return result
+
+    def bind(self, condition: Condition) -> Condition:
+        """Return *condition* with every path found in this model and every operand checked."""
+        return conditions.transform(condition, self._bind_lookup)
+
+    def _bind_lookup(self, lookup: Lookup) -> Lookup:
+        if lookup.place is not None and lookup.owner is self.model:
+            return lookup
+        owner = lookup.owner
+        if owner is not None and owner.__schema__.collection != self.collection:
+            raise QueryError(
+                f"{owner.__name__}.{lookup.parts[0]} is a field of another model than {self.name}"
+            )
+        if owner is not None and not lookup.literal and owner is not self.model:
+            place = owner.__schema__.place(lookup.parts)
+        else:
+            place = self.place(lookup.parts, literal=lookup.literal)
+        return self._lookup(place, lookup.name, lookup.operand, lookup.parts)
+
+    def keyword(self, name: str, operand: Any) -> Lookup:
+        """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
+        parts = tuple(name.split("__"))
+        if len(parts) > 1 and parts[-1] in LOOKUPS:
+            parts, lookup = parts[:-1], parts[-1]
+        else:
+            lookup = "equals"
+        return self._lookup(self.place(parts), lookup, operand, parts)
+
+    def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:
+        where = f"{self.name}.{place.path}"
+        if type(operand).__name__ == "F" or hasattr(operand, "evaluate"):
+            raise OperandInvalid(
+                f"{where}: F is for update(); a condition compares a field with a value"
+            )
+        reference = place.field.reference if place.field and not place.inside else None
+        if name == "in" and hasattr(operand, "keys_for"):
+            checked = operand.keys_for(self, place)
+        else:
+            if place.is_key or reference is not None:
+                target = self if reference is None else reference.__schema__
+                operand = _keys(operand, target)
+            checked = LOOKUPS[name].check(operand, place.kind, where)
+        return Lookup(parts, name, checked, place, self.model)
+
+    # --- paths ------------------------------------------------------------------------------
+
+    def place(self, parts: tuple[str, ...], *, literal: bool = False) -> Place:
+        """Find where a path leads; raise ``UnknownField`` where it leads nowhere."""
+        first, inside = parts[0], parts[1:]
+        if first in ("pk", self.key_name):
+            if inside:
+                raise self._unknown(parts, inside[0], LOOKUPS)
+            return self.key_place
+        info = self.fields.get(first) or (self.stored.get(first) if literal else None)
+        if info is None:
+            if literal:
+                return Place("__".join(parts), first, inside, _OPEN, _OPEN, None)
+            raise self._unknown(parts, first, (*self.fields, self.key_name, "pk"))
+        if info.reference is not None and inside and not inside[0].isdecimal():
+            raise UnknownField(
+                f"{self.name}.{'__'.join(parts)}: {first} refers to {info.reference.__name__}, and "
+                f"a path does not pass through a reference; ask {first}__in="
+                f"{info.reference.__name__}.objects(storage).where({'__'.join(inside)}=...) instead"
+                f"{nearest(inside[0], LOOKUPS)}"
+            )
+        kind: Kind = info.kind
+        stored: list[str] = []
+        for part in inside:
+            child = kind.child(part)
+            if child is None:
+                raise self._unknown(parts, part, (*kind.member_names(), *LOOKUPS))
+            stored.append(kind.stored_name(part))
+            kind = child
+        return Place("__".join(parts), info.stored, tuple(stored), kind, info.kind, info)
+
+    def _unknown(self, parts: tuple[str, ...], part: str, known: Iterable[str]) -> UnknownField:
+        known = tuple(known)
+        path = "__".join(parts)
+        hint = nearest(part, known)
+        if not hint and part == parts[0]:
+            hint = f"; it has {', '.join((*self.fields, self.key_name))}"
+        whole = "" if path == part else f" (in {path!r})"
+        what = "field" if part == parts[0] else "member and no lookup"
+        return UnknownField(
+            f"{self.name} has no {what} {part!r}{whole}{hint}. Path({part!r}) asks about fields "
+            "that the model does not declare"
+            if part == parts[0]
+            else f"{self.name} has no {what} {part!r}{whole}{hint}"
+        )
+
+
+def key_as_kind(key: KeyKind) -> Kind:
+    """Return the kind of the values that a primary key, or a reference by it, holds."""
+    names: dict[str, str] = {"text": "text", "int": "number", "uuid": "uuid"}
+    check: Callable[[Any], None] = key.check
+    return Scalar(key.type, names.get(key.name, key.name), check)
+
+
+def _keys(operand: Any, target: Schema) -> Any:
+    """Replace model instances in an operand by their keys."""
+    if hasattr(type(operand), "__schema__"):
+        return target.check_key(operand)
+    if isinstance(operand, list | tuple | set | frozenset):
+        return [_keys(one, target) for one in operand]
+    return operand

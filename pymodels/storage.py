@@ -1,0 +1,425 @@
+"""The contract between the core and a backend, and everything that a backend gets for it.
+
+A backend is a module with two classes, ``Storage`` and ``Query``. Its storage writes five methods
+(``read``, ``scan``, ``write``, ``collections``, ``close``) and inherits the rest, each of which it
+may override for speed or strength.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
+
+from pymodels import conditions, persistence
+from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
+from pymodels.codecs import Codec, MessagePack
+from pymodels.errors import (
+    Conflict,
+    RecordNotFound,
+    StorageClosed,
+    StorageReadOnly,
+    TransactionError,
+    TransactionsUnsupported,
+    UsageError,
+)
+from pymodels.keys import KeyKind
+from pymodels.planning import Pair, Plan, execute, make_plan
+from pymodels.schema import Schema
+
+if TYPE_CHECKING:
+    from pymodels.models import Model
+    from pymodels.query import Query
+    from pymodels.transactions import Transaction
+
+M = TypeVar("M", bound="Model")
+D = TypeVar("D")
+
+_MISSING: Final[Any] = object()
+
+_ATTEMPTS: Final = 50
+"""How often a change that others keep overtaking is tried before ``Conflict`` is raised."""
+
+ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar("pymodels_transactions", default=())
+"""The open transactions of this thread or task, innermost last."""
+
+Capability: TypeAlias = str
+
+CAPABILITIES: Final[Mapping[Capability, str]] = {
+    "transactions": "several batches become one, or none",
+    "durable": "what was acknowledged survives a kill of the process",
+    "persistent": "what was written is there when the storage is opened again",
+    "processes": "several processes may use it at once",
+    "snapshot": "an iteration sees the records as they were when it began",
+    "unique": "unique fields are enforced, whoever writes",
+    "nul": "text may hold the NUL character",
+}
+"""What a backend can declare, and what each declaration promises."""
+
+
+class Storage(ABC):
+    """A place where records live.
+
+    ``name`` says in messages which one it is, without credentials. ``bool(storage)`` is always true,
+    ``len(storage)`` counts all its records. As a context manager it closes itself.
+    """
+
+    codec: Codec = MessagePack()
+    query_class: ClassVar[type[Query[Any]] | None] = None
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+
+    def __init__(self, *, name: str, read_only: bool = False) -> None:
+        self.name = name
+        self.read_only = read_only
+        self.closed = False
+
+    # --- what a backend writes --------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
+        """Return the stored forms under *keys*, in their order, None for a key without a record."""
+
+    @abstractmethod
+    def scan(self, plan: Plan) -> Iterator[Pair]:
+        """Yield (key, stored form) of the records that ``plan.native`` finds.
+
+        Sorted as ``plan.native_order`` says, if it says anything; without the first ``plan.skip``
+        and at most ``plan.most`` of them. Survives writes made while it runs.
+        """
+
+    @abstractmethod
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write one batch, or raise what its first failed expectation calls for and write nothing."""
+
+    @abstractmethod
+    def collections(self) -> Mapping[str, KeyKind]:
+        """Return the names of the collections that hold or held records, and their kinds of key."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the storage holds; closing twice does no harm."""
+
+    # --- what it gets -----------------------------------------------------------------------
+
+    @property
+    def native(self) -> Any:
+        """The driver's own handle, for what the shared syntax does not say; None without one."""
+        return None
+
+    @property
+    def revision(self) -> Any:
+        """A value that is another one after every batch that was written, by whomever."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        target = self.current
+        return sum(
+            target.count(target.plan(_bare(name, key), conditions.EVERYTHING, unordered=True))
+            for name, key in target.collections().items()
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self.closed else ""
+        return f"<{type(self).__module__} storage {self.name}{closed}>"
+
+    def __reduce__(self) -> Any:
+        raise UsageError(
+            f"{self!r} cannot be pickled: send its settings, and open a storage where they arrive"
+        )
+
+    @property
+    def current(self) -> Storage:
+        """The innermost open transaction on this storage here, or the storage itself."""
+        for transaction in reversed(ACTIVE.get()):
+            if transaction.root is self and transaction.pid == os.getpid():
+                return transaction
+        return self
+
+    @property
+    def home(self) -> Storage:
+        """The storage that records read through this one belong to."""
+        return self
+
+    def check_open(self) -> None:
+        """Raise ``StorageClosed`` if it is closed."""
+        if self.closed:
+            raise StorageClosed(f"{self.name} is closed: open it again with get_storage(settings)")
+
+    def check_writable(self) -> None:
+        """Raise ``StorageClosed`` or ``StorageReadOnly`` if nothing can be written."""
+        self.check_open()
+        if self.read_only:
+            raise StorageReadOnly(
+                f"{self.name} was opened with read_only=True, so nothing can be written to it"
+            )
+
+    def remember(self, instance: Any) -> None:
+        """Note the state of an instance before it changes; only a transaction needs that."""
+
+    def query(self, model: type[M], *, allow_scan: bool = True) -> Query[M]:
+        """Return the query of all records of *model*, of the backend's own class."""
+        return self.query_class_of()(model, self, allow_scan=allow_scan)
+
+    @classmethod
+    def query_class_of(cls) -> type[Query[Any]]:
+        """Return the backend's ``Query``, or the one that leaves everything to Python."""
+        if cls.query_class is not None:
+            return cls.query_class
+        from pymodels.query import Query
+
+        return Query
+
+    def plan(self, schema: Schema, condition: conditions.Condition, **options: Any) -> Plan:
+        """Plan a query for this storage; see ``planning.make_plan`` for the options."""
+        return make_plan(self.query_class_of().native, schema, condition, **options)
+
+    def count(self, plan: Plan) -> int:
+        """Count the records that *plan* finds."""
+        return sum(1 for _ in execute(self, plan))
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        """Say in the engine's own terms what it runs for *plan*."""
+        return {"native": plan.native, "order": plan.native_order}
+
+    # --- records ----------------------------------------------------------------------------
+
+    @overload
+    def get(self, model: type[M], key: Any) -> M: ...
+    @overload
+    def get(self, model: type[M], key: Any, default: D) -> M | D: ...
+    def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
+        """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
+        schema: Schema = model.__schema__
+        key = schema.check_key(key)
+        target = self.current
+        stored = target.read(schema, (key,))[0]
+        if stored is not None and schema.must != conditions.EVERYTHING:
+            stored = stored if persistence.belongs(target, schema, key, stored) else None
+        if stored is not None:
+            return persistence.loader(target, schema)(key, stored)
+        if default is not _MISSING:
+            return default
+        raise RecordNotFound(f"{self.name} has no {schema.name} with the key {key!r}")
+
+    def get_many(self, model: type[M], keys: Iterable[Any]) -> dict[Any, M]:
+        """Return the records of *model* under *keys*, by key, without those that do not exist."""
+        schema: Schema = model.__schema__
+        wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
+        target = self.current
+        load = persistence.loader(target, schema)
+        return {
+            key: load(key, stored)
+            for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
+            if stored is not None
+            and (
+                schema.must == conditions.EVERYTHING
+                or persistence.belongs(target, schema, key, stored)
+            )
+        }
+
+    def save_all(self, instances: Iterable[Model], *, replace: bool = False) -> int:
+        """Save new, changed and unchanged instances in one batch; return how many were written.
+
+        With *replace* a new record may take the place of one that has its key.
+        """
+        return persistence.save(list(instances), self, replace=replace)
+
+    def delete_many(self, model: type[Model], keys: Iterable[Any]) -> int:
+        """Delete the records of *model* under *keys* in one batch; return how many there were."""
+        schema: Schema = model.__schema__
+        target = self.current
+        wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
+        for _ in range(_ATTEMPTS):
+            there = [
+                (key, stored)
+                for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
+                if stored is not None
+                and (
+                    schema.must == conditions.EVERYTHING
+                    or persistence.belongs(target, schema, key, stored)
+                )
+            ]
+            try:
+                target.write([Delete(schema, key, Expect.PRESENT) for key, _ in there])
+            except RecordNotFound:
+                continue  # somebody else was faster with one of them
+            return len(there)
+        raise Conflict(f"{self.name}: others keep deleting what was to be deleted")
+
+    def keys(self, model: type[Model]) -> Iterator[Any]:
+        """Yield the keys of the records of *model*, in order."""
+        target = self.current
+        schema: Schema = model.__schema__
+        for key, _ in execute(target, target.plan(schema, schema.must, names=frozenset())):
+            yield key
+
+    def raw(self, model: type[Model], key: Any) -> dict[str, Any]:
+        """Return the record under *key* as a plain mapping, whatever the model says of it."""
+        schema: Schema = model.__schema__
+        key = schema.check_key(key)
+        stored = self.current.read(schema, (key,))[0]
+        if stored is None:
+            raise RecordNotFound(f"{self.name} has no {schema.collection} with the key {key!r}")
+        return self._document(schema, key, stored)
+
+    def raw_records(self, model: type[Model]) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield every record of the model's collection as (key, plain mapping), in key order."""
+        target = self.current
+        schema: Schema = model.__schema__
+        for key, stored in execute(target, target.plan(schema, conditions.EVERYTHING)):
+            yield key, self._document(schema, key, stored)
+
+    def _document(self, schema: Schema, key: Any, stored: Any) -> dict[str, Any]:
+        try:
+            return self.codec.document(stored)
+        except self.codec.errors as error:
+            raise self.codec.invalid(schema, key, stored, error) from error
+
+    def clear(self) -> None:
+        """Delete every record of every collection, in one batch."""
+        target = self.current
+        changes: list[Change] = []
+        for name, key in target.collections().items():
+            schema = _bare(name, key)
+            plan = target.plan(schema, conditions.EVERYTHING, unordered=True)
+            changes.extend(Delete(schema, found) for found, _ in target.scan(plan))
+        target.write(changes)
+
+    # --- many records at once ---------------------------------------------------------------
+
+    def rewrite(
+        self, plan: Plan, change: Callable[[Any, Any], Change | None], *, again: bool = True
+    ) -> int:
+        """Write what *change* makes of each record that *plan* finds, as one batch; count them.
+
+        Each change expects the record as it was found. When somebody else was faster, all is found
+        and tried anew.
+        """
+        for _ in range(_ATTEMPTS if again else 1):
+            changes = [
+                made
+                for key, stored in list(execute(self, plan))
+                if (made := change(key, stored)) is not None
+            ]
+            try:
+                self.write(changes)
+            except (Conflict, RecordNotFound) as error:
+                overtaken = error
+                continue
+            return len(changes)
+        raise Conflict(
+            f"{self.name}: {plan.schema.name} records kept changing while they were rewritten"
+        ) from overtaken
+
+    def expectation(self, stored: Any) -> Revision:
+        """Return the expectation that a record is still as it was when it was read."""
+        return Revision(self.codec.revision(stored))
+
+    # --- transactions -----------------------------------------------------------------------
+
+    def begin(self) -> Transaction:
+        """Begin a transaction, to be ended by ``commit()`` or ``rollback()``."""
+        from pymodels.transactions import Transaction
+
+        self.check_open()
+        if "transactions" not in self.capabilities:
+            raise TransactionsUnsupported(
+                f"{self.name}: the backend {type(self).__module__} has no transactions"
+            )
+        return Transaction(self.current)
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Return a context in which everything done with this storage is one transaction.
+
+        It is committed at the end of the block, or rolled back by an exception. A block inside a
+        block is a savepoint. ``Conflict`` at the end says that others changed what was read: do it
+        all again.
+        """
+        return self.begin()
+
+    def prepare(self, changes: Sequence[Change]) -> Prepared:
+        """Check and stage one batch, so that only ``commit()`` is left to do, or ``rollback()``."""
+        raise TransactionsUnsupported(
+            f"{self.name}: the backend {type(self).__module__} cannot prepare a batch"
+        )
+
+
+class Prepared(ABC):
+    """A batch that is checked and staged."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make it true."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Forget it."""
+
+
+def _bare(collection: str, key: KeyKind) -> Schema:
+    """Return a schema for records of which only the collection is known."""
+    return Schema(None, collection, collection, key, "pk")
+
+
+def resolve(storage: Any) -> Storage:
+    """Return *storage*, or what it returns if it is a function; raise ``UsageError`` if neither."""
+    if isinstance(storage, Storage):
+        return storage
+    if callable(storage) and not isinstance(storage, type):
+        made = storage()
+        if isinstance(made, Storage):
+            return made
+        raise UsageError(f"{storage!r} returned {made!r}, which is no storage")
+    raise UsageError(
+        f"{storage!r} is no storage: open one with get_storage(settings), or give a function that "
+        "returns one"
+    )
+
+
+def not_there(change: Change) -> Exception:
+    """Return the error for a change that expected a record, or one revision, and found none."""
+    where = f"{change.schema.name} {change.key!r}"
+    if isinstance(change.expect, Revision):
+        return Conflict(
+            f"{where} was deleted since it was read", change.schema.collection, change.key
+        )
+    return RecordNotFound(
+        f"{where} does not exist, or not any more; save_as() stores an instance as a new record"
+    )
+
+
+def check_expectation(codec: Codec, change: Put | Patch | Delete, found: Any | None) -> None:
+    """Raise what the expectation of *change* calls for, where *found* is what is stored there."""
+    expect = change.expect
+    if expect is Expect.ANYTHING:
+        return
+    if expect is Expect.ABSENT:
+        if found is not None:
+            raise persistence.taken(change)
+        return
+    if found is None:
+        raise not_there(change)
+    if isinstance(expect, Revision) and codec.revision(found) != expect.value:
+        raise Conflict(
+            f"{change.schema.name} {change.key!r} was changed by others since it was read; read it "
+            "again, and repeat the change",
+            change.schema.collection,
+            change.key,
+        )
+
+
+def ended(what: str) -> TransactionError:
+    """Return the error for a transaction that is used after its end."""
+    return TransactionError(f"this transaction is {what}; begin another with storage.transaction()")

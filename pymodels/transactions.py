@@ -1,0 +1,340 @@
+"""Transactions: an overlay over a storage, written as one batch when it is committed.
+
+Inside, reads see what was written inside. Every record that was read is checked when the
+transaction is committed: if others changed one meanwhile, ``Conflict`` says so, nothing is written,
+and all can be done again. A transaction inside a transaction is a savepoint.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Self
+
+from pymodels import conditions
+from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.errors import Conflict, TransactionError
+from pymodels.indexes import duplicate
+from pymodels.keys import KeyKind
+from pymodels.planning import Pair, Plan, execute, matcher, sort_key
+from pymodels.schema import Index, Schema
+from pymodels.storage import ACTIVE, Prepared, Storage, check_expectation, ended
+from pymodels.values import ABSENT
+
+_DELETED: Final[Any] = None
+
+Place = tuple[str, Any]
+"""A collection and a key."""
+
+
+class Transaction(Storage):
+    """One transaction on *base*, or a savepoint where *base* is a transaction itself.
+
+    As a context manager it commits at the end, or rolls back when an exception passes. By hand:
+    ``prepare()`` checks and stages everything, ``commit()`` makes it true, ``rollback()`` forgets
+    it. Instances that were saved inside get back the state they had before it.
+    """
+
+    capabilities: ClassVar[frozenset[str]] = frozenset({"transactions"})
+
+    def __init__(self, base: Storage) -> None:
+        super().__init__(name=base.name, read_only=base.read_only)
+        self.base = base
+        self.codec = base.codec
+        self.root: Storage = base.home
+        self.pid = os.getpid()
+        self.state = "open"
+        self._schemas: dict[str, Schema] = {}
+        self._changed: dict[Place, Any] = {}
+        self._found: dict[Place, Any] = {}
+        self._before: dict[int, tuple[Any, tuple[Any, Any, Any]]] = {}
+        self._prepared: Prepared | None = None
+
+    # --- its life ---------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Storage:
+        return self.root
+
+    @property
+    def native(self) -> Any:
+        """The handle of the storage below, which knows nothing of this transaction's changes."""
+        return self.root.native
+
+    @property
+    def revision(self) -> Any:
+        return (self.base.revision, len(self._changed), self.state)
+
+    def __enter__(self) -> Self:
+        self._check_usable()
+        ACTIVE.set((*ACTIVE.get(), self))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        stack = ACTIVE.get()
+        if self in stack:
+            ACTIVE.set(stack[: stack.index(self)])
+        if self.state in ("committed", "rolled back"):
+            return
+        if kind is not None:
+            self.rollback()
+        else:
+            self.commit()
+
+    def check_open(self) -> None:
+        self._check_usable()
+        self.base.check_open()
+
+    def check_writable(self) -> None:
+        self._check_usable()
+        self.base.check_writable()
+
+    def _check_usable(self) -> None:
+        if self.state != "open":
+            raise ended(self.state)
+        if self.pid != os.getpid():
+            raise TransactionError(
+                "this transaction was begun by another process; begin one here with "
+                "storage.transaction()"
+            )
+
+    def prepare(self, changes: Sequence[Change] | None = None) -> Prepared:
+        """Check and stage everything that was done, so that only ``commit()`` is left."""
+        if changes is not None:  # a savepoint hands its changes down
+            before = dict(self._changed)
+            self.write(changes)
+            return _Applied(self, before)
+        self._check_usable()
+        try:
+            self._prepared = self.base.prepare(self._batch())
+        except BaseException:
+            self.rollback()
+            raise
+        self.state = "prepared"
+        return self._prepared
+
+    def commit(self) -> None:
+        """Write everything that was done as one batch; raise ``Conflict`` if it is overtaken."""
+        if self.state == "open":
+            self.prepare()
+        if self.state != "prepared" or self._prepared is None:
+            raise ended(self.state)
+        try:
+            self._prepared.commit()
+        except BaseException:
+            self.state = "rolled back"
+            self._restore()
+            raise
+        if isinstance(self.base, Transaction):
+            for identity, state in self._before.items():
+                self.base._before.setdefault(identity, state)
+        self.state = "committed"
+        self._before.clear()
+
+    def rollback(self) -> None:
+        """Forget everything that was done; doing so again does no harm."""
+        if self.state == "committed":
+            raise ended(self.state)
+        if self._prepared is not None and self.state == "prepared":
+            self._prepared.rollback()
+        self.state = "rolled back"
+        self._restore()
+
+    def close(self) -> None:
+        if self.state in ("open", "prepared"):
+            self.rollback()
+
+    def remember(self, instance: Any) -> None:
+        self._before.setdefault(
+            id(instance), (instance, (instance._pk, instance._stored, instance._storage))
+        )
+
+    def _restore(self) -> None:
+        for instance, (pk, stored, storage) in self._before.values():
+            instance._pk, instance._stored, instance._storage = pk, stored, storage
+        self._before.clear()
+
+    def _batch(self) -> list[Change]:
+        """Return what the storage below has to write, and what it has to find unchanged."""
+        batch: list[Change] = []
+        for place, found in self._found.items():
+            schema, key = self._schemas[place[0]], place[1]
+            expect: Expectation = Expect.ABSENT if found is None else self.base.expectation(found)
+            if place not in self._changed:
+                if found is None:
+                    batch.append(Delete(schema, key, expect))
+                else:
+                    batch.append(Patch(schema, key, expect=expect))
+                continue
+            stored = self._changed[place]
+            if stored is not _DELETED:
+                batch.append(Put(schema, key, stored, expect))
+            elif found is not None:
+                batch.append(Delete(schema, key, expect))
+            else:
+                batch.append(Delete(schema, key, Expect.ABSENT))
+        # Deletions first, so that a unique value may move from one record to another.
+        batch.sort(key=lambda change: not isinstance(change, Delete))
+        return batch
+
+    # --- the contract -----------------------------------------------------------------------
+
+    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
+        self._check_usable()
+        self._know(schema)
+        places = [(schema.collection, key) for key in keys]
+        unknown = [
+            place for place in places if place not in self._changed and place not in self._found
+        ]
+        if unknown:
+            found = self.base.read(schema, [key for _, key in unknown])
+            self._found.update(zip(unknown, found, strict=True))
+        return [
+            self._changed[place] if place in self._changed else self._found[place]
+            for place in places
+        ]
+
+    def scan(self, plan: Plan) -> Iterator[Pair]:
+        self._check_usable()
+        self._know(plan.schema)
+        pairs = self._merged(plan)
+        if plan.skip or plan.most is not None:
+            stop = None if plan.most is None else plan.skip + plan.most
+            pairs = itertools.islice(pairs, plan.skip, stop)
+        return pairs
+
+    def _merged(self, plan: Plan) -> Iterator[Pair]:
+        collection = plan.schema.collection
+        changed = {
+            place[1]: stored for place, stored in self._changed.items() if place[0] == collection
+        }
+        end = None if plan.most is None else plan.skip + plan.most + len(changed)
+        below = self.base.plan(
+            plan.schema,
+            plan.condition,
+            order=plan.order,
+            descending=plan.descending,
+            unordered=plan.unordered,
+            limit=end,
+        )
+        rows = self._noted(collection, changed, execute(self.base, below))
+        if not changed:
+            return rows
+        matches = matcher(self, plan.schema, plan.condition)
+        mine = [
+            (key, stored)
+            for key, stored in changed.items()
+            if stored is not _DELETED and matches(key, stored)
+        ]
+        if plan.unordered:
+            return itertools.chain(rows, mine)
+        sortable = sort_key(self, plan)
+        return heapq.merge(rows, sorted(mine, key=sortable), key=sortable)
+
+    def _noted(
+        self, collection: str, changed: Mapping[Any, Any], rows: Iterator[Pair]
+    ) -> Iterator[Pair]:
+        """Leave out what was changed here, and note the revision of all else."""
+        for key, stored in rows:
+            place = (collection, key)
+            if place not in self._found:
+                self._found[place] = stored
+            elif key not in changed and self._found[place] != stored:
+                raise Conflict(
+                    f"{collection} {key!r} was changed by others while this transaction was open; "
+                    "begin it again",
+                    collection,
+                    key,
+                )
+            if key not in changed:
+                yield key, stored
+
+    def write(self, changes: Sequence[Change]) -> None:
+        self.check_writable()
+        before = dict(self._changed)
+        try:
+            for change in changes:
+                self._apply(change)
+        except BaseException:
+            self._changed = before
+            raise
+
+    def _apply(self, change: Change) -> None:
+        schema = change.schema
+        place = (schema.collection, change.key)
+        found = self.read(schema, (change.key,))[0]
+        check_expectation(self.codec, change, found)
+        match change:
+            case Delete():
+                if found is not None:
+                    self._changed[place] = _DELETED
+                return
+            case Put(stored=stored):
+                after = stored
+            case Patch():
+                if not (change.set or change.unset or change.operations):
+                    return
+                after = self.codec.apply(found, change)
+        for index in schema.unique:
+            self._check_unique(schema, index, change.key, after)
+        self._changed[place] = after
+
+    def _check_unique(self, schema: Schema, index: Index, key: Any, stored: Any) -> None:
+        """Refuse at once what the commit would refuse: a unique value that another record has."""
+        record = self.codec.probe(schema, index.fields)(stored)
+        values = [getattr(record, f"f{number}") for number in range(len(index.fields))]
+        condition: conditions.Condition = conditions.EVERYTHING
+        for name, value in zip(index.fields, values, strict=True):
+            if value is None or value is ABSENT:
+                return
+            lookup = schema.keyword(schema.stored[name].name, value)
+            condition = conditions.both(condition, lookup)
+        for other, _ in execute(self, self.plan(schema, condition, unordered=True)):
+            if other != key:
+                raise duplicate(schema.collection, index.fields, values, other)
+
+    def collections(self) -> Mapping[str, KeyKind]:
+        mine = {collection: self._schemas[collection].key for collection, _ in self._changed}
+        return {**self.base.collections(), **mine}
+
+    def _know(self, schema: Schema) -> None:
+        self._schemas.setdefault(schema.collection, schema)
+
+    def query(self, model: Any, *, allow_scan: bool = True) -> Any:
+        return self.root.query_class_of()(model, self, allow_scan=allow_scan)
+
+    def plan(self, schema: Schema, condition: conditions.Condition, **options: Any) -> Plan:
+        """Plan to take the whole condition: ``scan`` plans it anew for the storage below."""
+        return Plan(
+            schema,
+            condition,
+            native=self.base.plan(schema, condition, **options).native,
+            order=options.get("order", ()),
+            descending=options.get("descending", False),
+            unordered=options.get("unordered", False),
+            native_order="merged",
+            skip=options.get("offset", 0),
+            most=options.get("limit"),
+        )
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        below = self.base.plan(
+            plan.schema, plan.condition, order=plan.order, descending=plan.descending
+        )
+        return {**self.base.explain(below), "changed in this transaction": len(self._changed)}
+
+
+class _Applied(Prepared):
+    """A savepoint's changes, which are in the transaction around it already."""
+
+    def __init__(self, outer: Transaction, before: dict[Place, Any]) -> None:
+        self._outer = outer
+        self._before = before
+
+    def commit(self) -> None:
+        pass
+
+    def rollback(self) -> None:
+        self._outer._changed = self._before
