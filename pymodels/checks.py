@@ -1,0 +1,183 @@
+"""Single values: what keeps one from being stored, and coming back, exactly as it is.
+
+Each check takes a value and raises ``Unfit`` with the reason, or returns nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+SCALARS: Final = (bytes, datetime, date, time, timedelta, UUID, Decimal)
+"""The scalars that have a type of their own in Python, and none in plain formats."""
+
+
+class Unfit(Exception):
+    """A value cannot be stored; ``trail`` leads to the place inside the field."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.trail = ""
+
+    def within(self, part: object) -> Unfit:
+        """Note that the place lies inside member *part* of what is being checked."""
+        self.trail = f"[{part!r}]{self.trail}"
+        return self
+
+
+def expected(what: str, value: Any) -> Unfit:
+    """Return the complaint that *value* is not *what*."""
+    shown = repr(value)
+    if len(shown) > 60:
+        shown = f"{shown[:57]}..."
+    return Unfit(f"expected {what}, got {type(value).__name__} {shown}")
+
+
+def constrain(value: Any, annotation: Any) -> None:
+    """Raise ``Unfit`` if *value* breaks a constraint that ``msgspec.Meta`` put on *annotation*."""
+    try:
+        msgspec.convert(value, annotation, builtin_types=SCALARS)
+    except msgspec.ValidationError as error:
+        raise Unfit(str(error).removesuffix(" - at `$`").replace("`", "")) from None
+
+
+def exactly(wanted: type, what: str) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if type(value) is not wanted:
+            raise expected(what, value)
+
+    return check
+
+
+def check_text(value: Any) -> None:
+    if type(value) is not str:
+        raise expected("text (str)", value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unfit(f"text with a lone surrogate at position {error.start}") from None
+
+
+def check_name(name: Any) -> None:
+    if type(name) is not str:
+        raise Unfit(f"the keys of a mapping are text, not {type(name).__name__} {name!r}")
+    check_text(name)
+
+
+def check_int(value: Any) -> None:
+    if type(value) is not int:
+        raise expected("an int", value)
+    if not -(2**63) <= value < 2**63:
+        raise Unfit(f"{value} does not fit in 64 signed bits")
+
+
+def check_float(value: Any) -> None:
+    if type(value) is float:
+        if value - value != 0.0:  # NaN and the infinities
+            raise Unfit(f"{value} is not a finite number")
+    elif type(value) is int:
+        if not -(2**63) <= value < 2**63 or int(float(value)) != value:
+            raise Unfit(f"the int {value} cannot be kept exactly as a float")
+    else:
+        raise expected("a float", value)
+
+
+def check_decimal(value: Any) -> None:
+    if type(value) is not Decimal:
+        raise expected("a Decimal", value)
+    if not value.is_finite():
+        raise Unfit(f"{value} is not a finite number")
+    _, digits, exponent = value.as_tuple()
+    if len(digits) > 34:
+        raise Unfit(f"a Decimal holds at most 34 digits, not {len(digits)}")
+    if not (isinstance(exponent, int) and -6176 <= exponent <= 6111):
+        raise Unfit(f"the exponent {exponent} lies outside decimal128's -6176 to 6111")
+
+
+def check_aware(value: Any) -> None:
+    if type(value) is not datetime:
+        raise expected("an aware datetime", value)
+    if value.utcoffset() is None:
+        raise Unfit(
+            "a naive datetime names no instant: give it a time zone, "
+            "or declare the field with Field(datetime, naive=True)"
+        )
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise Unfit(f"{value} lies outside the years 1 to 9999 in UTC") from None
+
+
+def check_naive(value: Any) -> None:
+    if type(value) is not datetime:
+        raise expected("a naive datetime", value)
+    if value.tzinfo is not None:
+        raise Unfit("this field holds naive datetimes (naive=True), and the value has a time zone")
+
+
+def check_time(value: Any) -> None:
+    if type(value) is not time:
+        raise expected("a time", value)
+    if value.tzinfo is not None:
+        raise Unfit("a time of day is stored without a time zone")
+
+
+def check_open(value: Any) -> None:
+    """Raise ``Unfit`` if an open place could not keep *value* as it is."""
+    check = _OPEN_CHECKS.get(type(value))
+    if check is None:
+        raise Unfit(
+            f"an open place cannot keep a {type(value).__name__} as it is: declare its type, or "
+            "give a plain value (None, bool, number, text, bytes, an aware datetime, date, time, "
+            "timedelta, UUID, list, tuple, set or dict)"
+        )
+    check(value)
+
+
+def _check_members(value: Any) -> None:
+    index = 0
+    try:
+        for index, member in enumerate(value):
+            check_open(member)
+    except Unfit as error:
+        raise error.within(index) from None
+
+
+def _check_mapping(value: Any) -> None:
+    for name, member in value.items():
+        check_name(name)
+        try:
+            check_open(member)
+        except Unfit as error:
+            raise error.within(name) from None
+
+
+def _accept(value: Any) -> None:
+    return None
+
+
+_OPEN_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
+    type(None): _accept,
+    bool: _accept,
+    int: check_int,
+    float: check_float,
+    Decimal: check_decimal,
+    str: check_text,
+    bytes: _accept,
+    datetime: check_aware,
+    date: _accept,
+    time: check_time,
+    timedelta: _accept,
+    UUID: _accept,
+    list: _check_members,
+    tuple: _check_members,
+    set: _check_members,
+    dict: _check_mapping,
+}
