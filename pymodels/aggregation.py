@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pymodels.checks import SCALARS
 from pymodels.evaluation import leaves_of, reader
-from pymodels.kinds import SCALARS, Choice, Structured
+from pymodels.kinds import Choice, Structured
 from pymodels.planning import Pair
 from pymodels.schema import Place, Schema
 from pymodels.values import ABSENT, order_key

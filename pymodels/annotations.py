@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect as types
 
-from pymodels import kinds
+from pymodels import checks, kinds
 from pymodels.errors import ModelError
 from pymodels.kinds import Kind
 
@@ -33,16 +33,16 @@ _LIMITS: Final = (
 _Check = Callable[[Any], None]
 
 _SCALARS: Final[dict[type, tuple[Any, str, _Check]]] = {
-    types.BoolType: (bool, "bool", kinds.exactly(bool, "a bool")),
-    types.IntType: (int, "number", kinds.check_int),
-    types.FloatType: (float, "number", kinds.check_float),
-    types.DecimalType: (Decimal, "number", kinds.check_decimal),
-    types.StrType: (str, "text", kinds.check_text),
-    types.BytesType: (bytes, "bytes", kinds.exactly(bytes, "bytes")),
-    types.DateType: (date, "date", kinds.exactly(date, "a date")),
-    types.TimeType: (Annotated[time, msgspec.Meta(tz=False)], "time", kinds.check_time),
-    types.TimeDeltaType: (timedelta, "duration", kinds.exactly(timedelta, "a timedelta")),
-    types.UUIDType: (UUID, "uuid", kinds.exactly(UUID, "a UUID")),
+    types.BoolType: (bool, "bool", checks.exactly(bool, "a bool")),
+    types.IntType: (int, "number", checks.check_int),
+    types.FloatType: (float, "number", checks.check_float),
+    types.DecimalType: (Decimal, "number", checks.check_decimal),
+    types.StrType: (str, "text", checks.check_text),
+    types.BytesType: (bytes, "bytes", checks.exactly(bytes, "bytes")),
+    types.DateType: (date, "date", checks.exactly(date, "a date")),
+    types.TimeType: (Annotated[time, msgspec.Meta(tz=False)], "time", checks.check_time),
+    types.TimeDeltaType: (timedelta, "duration", checks.exactly(timedelta, "a timedelta")),
+    types.UUIDType: (UUID, "uuid", checks.exactly(UUID, "a UUID")),
 }
 
 _ARRAYS: Final[dict[type, type]] = {
@@ -87,7 +87,7 @@ class _Compiler:
             case types.NoneType():
                 return kinds.Null()
             case types.DateTimeType():
-                check = kinds.check_naive if self.naive else kinds.check_aware
+                check = checks.check_naive if self.naive else checks.check_aware
                 zone = Annotated[datetime, msgspec.Meta(tz=not self.naive)]
                 return kinds.Scalar(zone, "instant", check)
             case types.LiteralType():
@@ -122,7 +122,7 @@ class _Compiler:
 
         def check_limits(value: Any) -> None:
             check(value)
-            kinds.constrain(value, limited)
+            checks.constrain(value, limited)
 
         return kinds.Scalar(limited, name, check_limits)
 

@@ -18,9 +18,10 @@ from uuid import UUID
 import msgspec
 
 from pymodels.changes import Patch, StoredPath
+from pymodels.checks import Unfit
 from pymodels.errors import RecordInvalid, ValidationError
 from pymodels.expressions import evaluate
-from pymodels.kinds import Kind, Open, SetMembers, Structured, Unfit
+from pymodels.kinds import Kind, Open, SetMembers, Structured
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
 from pymodels.values import ABSENT
@@ -189,19 +190,22 @@ class MessagePack(Codec):
     def probe(self, schema: Schema, names: tuple[str, ...]) -> Callable[[bytes], Any]:
         found: Callable[[bytes], Any] | None = schema.cache.get(names)
         if found is None:
-            fields = []
-            for number, name in enumerate(names):
-                info = schema.stored.get(name)
-                fields.append((f"f{number}", _probed(info), ABSENT))
-            shape = msgspec.defstruct(
-                "Probe",
-                fields,
-                rename={f"f{number}": name for number, name in enumerate(names)},
-                gc=False,
-            )
-            decoder = msgspec.msgpack.Decoder(shape, ext_hook=self.untag)
-            found = schema.cache[names] = decoder.decode
+            types = {name: _probed(schema.stored.get(name)) for name in names}
+            found = schema.cache[names] = self.fields_decoder(types)
         return found
+
+    def fields_decoder(self, types: Mapping[str, Any]) -> Callable[[bytes], Any]:
+        """Return a function from a record to an object with the given fields, as ``probe`` does."""
+        shape = msgspec.defstruct(
+            "Probe",
+            [
+                (f"f{number}", Union[annotation, None, msgspec.UnsetType], ABSENT)  # noqa: UP007
+                for number, annotation in enumerate(types.values())
+            ],
+            rename={f"f{number}": name for number, name in enumerate(types)},
+            gc=False,
+        )
+        return msgspec.msgpack.Decoder(shape, ext_hook=self.untag).decode
 
     def document(self, stored: bytes) -> dict[str, Any]:
         found = self._plain.decode(stored)
@@ -332,4 +336,4 @@ def fitted(value: Decimal) -> Decimal:
 def _probed(info: FieldInfo | None) -> Any:
     if info is None or info.kind.any_inside(Structured):
         return Any
-    return Union[info.kind.annotation, None, msgspec.UnsetType]
+    return info.kind.annotation

@@ -7,11 +7,11 @@ that writing through another view, or from another process, keeps it too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,9 @@ from pymodels.errors import DuplicateKey
 from pymodels.kinds import Kind
 from pymodels.schema import Index, Schema
 from pymodels.values import ABSENT, order_key
+
+if TYPE_CHECKING:
+    from pymodels.codecs import MessagePack
 
 _LONGEST: Final = 400
 """How many bytes of a value an entry holds as they are; of a longer one it holds a digest."""
@@ -64,15 +67,6 @@ def _type_name(kind: Kind, *, naive: bool) -> str:
     if name == "instant":
         return "naive" if naive else ""
     return name if name in _TYPES else ""
-
-
-def probe_types(records: Sequence[IndexRecord]) -> dict[str, Any]:
-    """Return the stored fields that some indexes need, and the types to decode them as."""
-    return {
-        name: _TYPES.get(kind, Any)
-        for record in records
-        for name, kind in zip(record.fields, record.types, strict=True)
-    }
 
 
 def entry(values: Sequence[Any]) -> bytes | None:
@@ -135,3 +129,27 @@ def duplicate(
         names,
         value,
     )
+
+
+def value_extractor(
+    records: Sequence[IndexRecord], codec: MessagePack
+) -> Callable[[bytes], dict[str, list[Any]]]:
+    """Return a function from a stored record to the values of each index, by its name."""
+    types = {
+        name: _TYPES.get(kind, Any)
+        for record in records
+        for name, kind in zip(record.fields, record.types, strict=True)
+    }
+    typed = codec.fields_decoder(types)
+    untyped = codec.fields_decoder(dict.fromkeys(types, Any))
+
+    def values_of(stored: bytes) -> dict[str, list[Any]]:
+        try:
+            probe = typed(stored)
+        except msgspec.DecodeError:
+            # Some other view wrote the field as another type: it still must not repeat.
+            probe = untyped(stored)
+        found = {name: getattr(probe, f"f{number}") for number, name in enumerate(types)}
+        return {record.name: [found[name] for name in record.fields] for record in records}
+
+    return values_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from pymodels.checks import Unfit, check_int, check_text, exactly
 from pymodels.errors import ModelError
-from pymodels.kinds import Unfit, check_int, check_text, exactly
 
 _OFFSET: Final = 1 << 63
 

@@ -9,45 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
+from pymodels.checks import Unfit, check_name, check_open, constrain, expected
 from pymodels.values import family, order_key
 
 NATIVE: Final = (bytes, datetime)
 """What a decoded record holds as itself; every other scalar has a text form there."""
 
-SCALARS: Final = (bytes, datetime, date, time, timedelta, UUID, Decimal)
-
 TAGGED: Final = (Decimal, UUID, date, time, timedelta, set, tuple)
 """Types that an open place stores with a tag, because their plain form would not tell them."""
 
 Tag = Callable[[Any], Any]
-
-
-class Unfit(Exception):
-    """A value cannot be stored; ``trail`` leads to the place inside the field."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.trail = ""
-
-    def within(self, part: object) -> Unfit:
-        """Note that the place lies inside member *part* of what is being checked."""
-        self.trail = f"[{part!r}]{self.trail}"
-        return self
-
-
-def _expected(what: str, value: Any) -> Unfit:
-    shown = repr(value)
-    if len(shown) > 60:
-        shown = f"{shown[:57]}..."
-    return Unfit(f"expected {what}, got {type(value).__name__} {shown}")
 
 
 class Kind:
@@ -130,7 +108,7 @@ class Null(Kind):
 
     def check(self, value: Any) -> None:
         if value is not None:
-            raise _expected("None", value)
+            raise expected("None", value)
 
 
 class Choice(Kind):
@@ -148,10 +126,10 @@ class Choice(Kind):
     def check(self, value: Any) -> None:
         if self.enum is not None:
             if type(value) is not self.enum:
-                raise _expected(f"a member of {self.title}", value)
+                raise expected(f"a member of {self.title}", value)
             return
         if type(value) not in (str, int, type(None)) or order_key(value) not in self.known:
-            raise _expected(f"one of {self.title}", value)
+            raise expected(f"one of {self.title}", value)
 
 
 class Open(Kind):
@@ -160,18 +138,25 @@ class Open(Kind):
     nullable = True
     is_open = True
     families = frozenset(
-        ["bool", "number", "text", "bytes", "uuid", "instant", "date", "time", "duration", "list", "tuple", "set", "mapping"]
+        [
+            "bool",
+            "number",
+            "text",
+            "bytes",
+            "uuid",
+            "instant",
+            "date",
+            "time",
+            "duration",
+            "list",
+            "tuple",
+            "set",
+            "mapping",
+        ]
     )
 
     def check(self, value: Any) -> None:
-        check = _OPEN_CHECKS.get(type(value))
-        if check is None:
-            raise Unfit(
-                f"an open place cannot keep a {type(value).__name__} as it is: declare its type, "
-                "or give a plain value (None, bool, number, text, bytes, an aware datetime, date, "
-                "time, timedelta, UUID, list, tuple, set or dict)"
-            )
-        check(value)
+        check_open(value)
 
     def pack(self, value: Any, tag: Tag) -> Any:
         kind = type(value)
@@ -204,7 +189,7 @@ class OpenShape(Open):
 
     def check(self, value: Any) -> None:
         if type(value) is not self.shape:
-            raise _expected(f"a {self.shape.__name__}", value)
+            raise expected(f"a {self.shape.__name__}", value)
         super().check(value)
 
     def child(self, part: str) -> Kind | None:
@@ -234,7 +219,7 @@ class Array(Kind):
 
     def check(self, value: Any) -> None:
         if type(value) is not self.shape:
-            raise _expected(f"a {self.shape.__name__}", value)
+            raise expected(f"a {self.shape.__name__}", value)
         check = self.item.check
         index = 0
         try:
@@ -278,7 +263,7 @@ class Positions(Kind):
 
     def check(self, value: Any) -> None:
         if type(value) is not tuple or len(value) != len(self.items):
-            raise _expected(f"a tuple of {len(self.items)}", value)
+            raise expected(f"a tuple of {len(self.items)}", value)
         for index, (item, member) in enumerate(zip(self.items, value, strict=True)):
             try:
                 item.check(member)
@@ -316,9 +301,9 @@ class Table(Kind):
 
     def check(self, value: Any) -> None:
         if type(value) is not dict:
-            raise _expected("a dict", value)
+            raise expected("a dict", value)
         for name, member in value.items():
-            _check_name(name)
+            check_name(name)
             try:
                 self.item.check(member)
             except Unfit as error:
@@ -354,7 +339,7 @@ class Structured(Kind):
 
     def check(self, value: Any) -> None:
         if type(value) is not (dict if self.is_dict else self.cls):
-            raise _expected(f"a {self.cls.__name__}", value)
+            raise expected(f"a {self.cls.__name__}", value)
         if self.is_dict:
             extra = value.keys() - {name for name, _, _ in self.members.values()}
             if extra:
@@ -431,7 +416,7 @@ class Union(Kind):
         if len(self.some) == 1 or first.trail:
             raise first
         names = ", ".join(sorted(self.families | ({"None"} if self.nullable else set())))
-        raise _expected(f"one of {names}", value)
+        raise expected(f"one of {names}", value)
 
     def _option(self, value: Any) -> Kind | None:
         for option in self.some:
@@ -479,141 +464,3 @@ def _union(options: tuple[Kind, ...]) -> Any:
 def is_index(part: str) -> bool:
     """Tell whether a part of a path counts the members of a list."""
     return part.isascii() and part.isdecimal()
-
-
-# --- checks of single values ----------------------------------------------------------------
-
-
-def constrain(value: Any, annotation: Any) -> None:
-    """Raise ``Unfit`` if *value* breaks a constraint that ``msgspec.Meta`` put on *annotation*."""
-    try:
-        msgspec.convert(value, annotation, builtin_types=SCALARS)
-    except msgspec.ValidationError as error:
-        raise Unfit(str(error).removesuffix(" - at `$`").replace("`", "")) from None
-
-
-def exactly(wanted: type, what: str) -> Callable[[Any], None]:
-    def check(value: Any) -> None:
-        if type(value) is not wanted:
-            raise _expected(what, value)
-
-    return check
-
-
-def check_text(value: Any) -> None:
-    if type(value) is not str:
-        raise _expected("text (str)", value)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise Unfit(f"text with a lone surrogate at position {error.start}") from None
-
-
-def _check_name(name: Any) -> None:
-    if type(name) is not str:
-        raise Unfit(f"the keys of a mapping are text, not {type(name).__name__} {name!r}")
-    check_text(name)
-
-
-def check_int(value: Any) -> None:
-    if type(value) is not int:
-        raise _expected("an int", value)
-    if not -(2**63) <= value < 2**63:
-        raise Unfit(f"{value} does not fit in 64 signed bits")
-
-
-def check_float(value: Any) -> None:
-    if type(value) is float:
-        if value - value != 0.0:  # NaN and the infinities
-            raise Unfit(f"{value} is not a finite number")
-    elif type(value) is int:
-        if not -(2**63) <= value < 2**63 or int(float(value)) != value:
-            raise Unfit(f"the int {value} cannot be kept exactly as a float")
-    else:
-        raise _expected("a float", value)
-
-
-def check_decimal(value: Any) -> None:
-    if type(value) is not Decimal:
-        raise _expected("a Decimal", value)
-    if not value.is_finite():
-        raise Unfit(f"{value} is not a finite number")
-    _, digits, exponent = value.as_tuple()
-    if len(digits) > 34:
-        raise Unfit(f"a Decimal holds at most 34 digits, not {len(digits)}")
-    if not (isinstance(exponent, int) and -6176 <= exponent <= 6111):
-        raise Unfit(f"the exponent {exponent} lies outside decimal128's -6176 to 6111")
-
-
-def check_aware(value: Any) -> None:
-    if type(value) is not datetime:
-        raise _expected("an aware datetime", value)
-    if value.utcoffset() is None:
-        raise Unfit(
-            "a naive datetime names no instant: give it a time zone, "
-            "or declare the field with Field(datetime, naive=True)"
-        )
-    try:
-        value.astimezone(UTC)
-    except OverflowError:
-        raise Unfit(f"{value} lies outside the years 1 to 9999 in UTC") from None
-
-
-def check_naive(value: Any) -> None:
-    if type(value) is not datetime:
-        raise _expected("a naive datetime", value)
-    if value.tzinfo is not None:
-        raise Unfit("this field holds naive datetimes (naive=True), and the value has a time zone")
-
-
-def check_time(value: Any) -> None:
-    if type(value) is not time:
-        raise _expected("a time", value)
-    if value.tzinfo is not None:
-        raise Unfit("a time of day is stored without a time zone")
-
-
-_OPEN: Final = Open()
-
-
-def _check_members(value: Any) -> None:
-    index = 0
-    try:
-        for index, member in enumerate(value):
-            _OPEN.check(member)
-    except Unfit as error:
-        raise error.within(index) from None
-
-
-def _check_mapping(value: Any) -> None:
-    for name, member in value.items():
-        _check_name(name)
-        try:
-            _OPEN.check(member)
-        except Unfit as error:
-            raise error.within(name) from None
-
-
-def _accept(value: Any) -> None:
-    return None
-
-
-_OPEN_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
-    type(None): _accept,
-    bool: _accept,
-    int: check_int,
-    float: check_float,
-    Decimal: check_decimal,
-    str: check_text,
-    bytes: _accept,
-    datetime: check_aware,
-    date: _accept,
-    time: check_time,
-    timedelta: _accept,
-    UUID: _accept,
-    list: _check_members,
-    tuple: _check_members,
-    set: _check_members,
-    dict: _check_mapping,
-}

@@ -12,8 +12,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, TypeAlias
 
+from pymodels.checks import Unfit
 from pymodels.errors import OperandInvalid
-from pymodels.kinds import Array, Kind, Open, OpenShape, Positions, SetMembers, Unfit
+from pymodels.kinds import Array, Kind, Open, OpenShape, Positions, SetMembers
 from pymodels.values import ARRAYS, SORTABLE, family
 
 Check: TypeAlias = Callable[[Any, Kind, str], Any]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.checks import Unfit
 from pymodels.errors import DuplicateKey, UnsavedReference, ValidationError
-from pymodels.kinds import Open, Unfit, convert
+from pymodels.kinds import Open, convert
 from pymodels.planning import matcher
 from pymodels.references import key_in
 from pymodels.schema import FieldInfo, Schema

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pymodels import conditions
+from pymodels.checks import Unfit
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, UnknownField
 from pymodels.fields import FieldOptions
 from pymodels.keys import KeyKind
-from pymodels.kinds import Kind, Open, Scalar, Unfit
+from pymodels.kinds import Kind, Open, Scalar
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.values import ARRAYS
 

@@ -25,8 +25,9 @@ from pymodels.errors import (
     StorageInvalid,
     StorageReadOnly,
 )
-from pymodels.keyvalue import META, Batch, KeyValueQuery, KeyValueStorage, View
+from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
+from pymodels.tables import META, Batch, View, records_table
 
 _MAP_SIZE: Final = 1 << 40
 """How much address space is reserved; the file itself grows only as it is written."""
@@ -119,7 +120,7 @@ class Storage(KeyValueStorage):
         if len(keys) != 1:
             return super().read(schema, keys)
         shared = self.environment
-        table = shared.table(f"records:{schema.collection}")
+        table = shared.table(records_table(schema.collection))
         if table is None:
             return (None,)
         key = schema.key.encode(keys[0])

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
+from pymodels.checks import Unfit
 from pymodels.errors import SettingsError
 from pymodels.keys import KEY_KINDS, KeyKind
-from pymodels.keyvalue import Batch, KeyValueQuery, KeyValueStorage, View
-from pymodels.kinds import Unfit
+from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
+from pymodels.tables import Batch, View
 
 _CHUNK: Final = 256
 """How many keys an iteration looks ahead; changes further on are seen."""

@@ -1,0 +1,76 @@
+"""How a storage lays out its records in tables of bytes, and how an engine lets it at them.
+
+``meta`` holds the format and one entry a collection, ``records:person`` the records by key, and
+``unique:person:email`` the key of the record that has a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from pymodels.changes import Change
+from pymodels.indexes import IndexRecord
+
+FORMAT: Final = 1
+"""The version of what is written here; a file of a later version is refused."""
+
+
+class CollectionRecord(msgspec.Struct):
+    """What is remembered of a collection."""
+
+    key: str
+    indexes: dict[str, IndexRecord] = {}
+
+
+META: Final = "meta"
+
+
+def records_table(collection: str) -> str:
+    return f"records:{collection}"
+
+
+def unique_table(collection: str, index: str) -> str:
+    return f"unique:{collection}:{index}"
+
+
+def tables_for(changes: Sequence[Change]) -> list[str]:
+    names = {META: None}
+    for schema in {id(change.schema): change.schema for change in changes}.values():
+        names[records_table(schema.collection)] = None
+        for index in schema.unique:
+            names[unique_table(schema.collection, index.name)] = None
+    return list(names)
+
+
+class View(Protocol):
+    """Tables of bytes to read: one state of them, for as long as the view is open."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return the value under *key*, or None."""
+
+    def items(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs from *low* (included) to *high* (not included), in the order of keys."""
+
+    def count(self, table: str) -> int:
+        """Return how many pairs the table has."""
+
+
+class Batch(View, Protocol):
+    """Tables to write: nobody else sees the changes before ``commit``."""
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        """Store *value* under *key*."""
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Remove *key*, if it is there."""
+
+    def commit(self) -> None:
+        """Make all changes true at once, and end the batch."""
+
+    def rollback(self) -> None:
+        """Forget all changes, and end the batch; doing so again does no harm."""
