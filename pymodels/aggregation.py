@@ -49,7 +49,7 @@ def _output(place: Place, names: tuple[str, ...]) -> Any:
         return lambda record, key: key
     position = f"f{names.index(place.stored)}"
     finish = _finisher(place)
-    if place.passes_list:
+    if place.passes_declared_list:
         leaves = leaves_of(place, operator.attrgetter(position))
         return lambda record, key: [finish(value) for value in leaves(record)]
     read = reader(place, position)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import pkgutil
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -116,8 +117,8 @@ def _backend(backend: str) -> Any:
 def _backends() -> list[str]:
     from pymodels import ext
 
-    found = {path.stem for folder in ext.__path__ for path in Path(folder).glob("*.py")}
-    return sorted(f"{_HERE}.{name}" for name in found if not name.startswith("_"))
+    found = {module.name for module in pkgutil.iter_modules(ext.__path__)}
+    return sorted(f"{_HERE}.{name}" for name in found)
 
 
 def _known() -> str:

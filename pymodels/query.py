@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
-from pymodels import aggregation, conditions, persistence
-from pymodels.changes import Change, Delete, Patch
+from pymodels import aggregation, conditions, persistence, updating
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
     DuplicateKey,
@@ -21,15 +20,13 @@ from pymodels.errors import (
     RecordNotFound,
     ScanRefused,
     UsageError,
-    ValidationError,
 )
 from pymodels.explanation import Explanation, explain
-from pymodels.expressions import Arithmetic, Constant, Expression, F, fields_in
+from pymodels.grouping import Grouping
 from pymodels.lookups import nearest
 from pymodels.paths import Path
-from pymodels.planning import Native, Pair, Plan, Term, execute, matcher
-from pymodels.references import keys_in
-from pymodels.schema import FieldInfo, Place, Schema
+from pymodels.planning import Native, Pair, Plan, Term, execute
+from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
     from pymodels.models import Model
@@ -182,7 +179,7 @@ class Query(Generic[M]):
         else:
             raise UsageError(f'order_by takes names such as "age" or "-age", not {field!r}')
         is_list = place.kind.families & {"list", "set", "tuple"} and not place.kind.is_open
-        if not place.is_key and (is_list or _through_declared_list(place)):
+        if not place.is_key and (is_list or place.passes_declared_list):
             raise QueryError(
                 f"{self._schema.name}.{place.path} is or leads through a list, which has no order "
                 "among others: order by a field with one value"
@@ -379,7 +376,7 @@ class Query(Generic[M]):
 
     def values(self, field: str | Path[Any]) -> list[Any]:
         """Return the distinct values of a field, in order, ``None`` once for null and absent."""
-        return aggregation.distinct(self._rows([field]))
+        return aggregation.distinct(self.rows([field]))
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -388,7 +385,7 @@ class Query(Generic[M]):
         """
         if not fields:
             raise UsageError("select needs the names of the fields to read")
-        rows = self._rows(fields)
+        rows = self.rows(fields)
         if not dicts:
             return rows
         names = [
@@ -396,7 +393,8 @@ class Query(Generic[M]):
         ]
         return (dict(zip(names, row, strict=True)) for row in rows)
 
-    def _rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of *fields* of each record, as ``select`` does."""
         places = [self._place(field) for field in fields]
         target = self._storage.current
         plan = self.plan(names=frozenset(p.stored for p in places if not p.is_key))
@@ -411,19 +409,19 @@ class Query(Generic[M]):
 
     def sum(self, field: str | Path[Any]) -> Any:
         """Return the exact sum of a field's numbers; 0 if there are none."""
-        return aggregation.total([row[0] for row in self._rows([field])])
+        return aggregation.total([row[0] for row in self.rows([field])])
 
     def avg(self, field: str | Path[Any]) -> Any:
         """Return the mean of a field's numbers, ``None`` if there are none."""
-        return aggregation.mean([row[0] for row in self._rows([field])])
+        return aggregation.mean([row[0] for row in self.rows([field])])
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return aggregation.least([row[0] for row in self._rows([field])])
+        return aggregation.least([row[0] for row in self.rows([field])])
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return aggregation.greatest([row[0] for row in self._rows([field])])
+        return aggregation.greatest([row[0] for row in self.rows([field])])
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
@@ -439,66 +437,11 @@ class Query(Generic[M]):
         A value is a plain one or an expression, ``update(visits=F("visits") + 1)``, computed from
         the record as it is when it is written. Hooks are not called.
         """
-        if not changes:
-            raise UsageError("update needs at least one field=value")
-        schema, target = self._schema, self._storage.current
-        target.check_writable()
-        codec = target.codec
-        values: dict[tuple[str, ...], Any] = {}
-        operations: dict[tuple[str, ...], Expression] = {}
-        for name, value in changes.items():
-            info = self._changeable(name)
-            if isinstance(value, F | Arithmetic | Constant):
-                for path in fields_in(value):
-                    self._changeable(path)
-                operations[(info.stored,)] = value
-            else:
-                values[(info.stored,)] = codec.stored_value(info.kind, self._fit(info, value))
-        matches = matcher(target, schema, schema.must)
-
-        def change(key: Any, stored: Any) -> Change:
-            patch = Patch(
-                schema, key, values, operations=operations, expect=target.expectation(stored)
-            )
-            if schema.must != conditions.EVERYTHING and not matches(
-                key, codec.apply(stored, patch)
-            ):
-                raise ValidationError(
-                    f"{schema.name} {key!r} cannot be updated: its model demands {schema.must!r}"
-                )
-            return patch
-
-        return target.rewrite(self.plan(), change)
-
-    def _changeable(self, name: str) -> FieldInfo:
-        schema = self._schema
-        if name in ("pk", schema.key_name):
-            raise UsageError("the key of a record does not change: save_as() stores a copy")
-        if name not in schema.fields:
-            raise OperandInvalid(
-                f"{schema.name} has no field {name!r} to update{nearest(name, schema.fields)}"
-            )
-        return schema.fields[name]
-
-    def _fit(self, info: FieldInfo, value: Any) -> Any:
-        value = keys_in(value) if info.reference is not None else value
-        reason = persistence.problem(info, value)
-        if reason:
-            raise ValidationError(
-                f"{self._schema.name}.{info.name} cannot be updated: {reason}",
-                [(info.name, reason)],
-            )
-        return value
+        return updating.update(self, self._storage.current, changes)
 
     def delete(self) -> int:
         """Delete every record found, in one batch; return how many. Hooks are not called."""
-        schema, target = self._schema, self._storage.current
-        target.check_writable()
-
-        def change(key: Any, stored: Any) -> Change:
-            return Delete(schema, key, target.expectation(stored))
-
-        return target.rewrite(self.plan(), change)
+        return updating.delete(self, self._storage.current)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -541,59 +484,6 @@ class Query(Generic[M]):
         shown = [repr(one) for one in self._slice(slice(0, _SHOWN + 1))]
         more = ", ..." if len(shown) > _SHOWN else ""
         return f"<{type(self).__name__} [{', '.join(shown[:_SHOWN])}{more}]>"
-
-
-class Grouping:
-    """The records of a query, grouped by the values of some fields.
-
-    Each method returns a list of tuples, the group's values first, in the order of those values.
-    """
-
-    def __init__(self, query: Query[Any], fields: tuple[Any, ...]) -> None:
-        self._query = query
-        self._fields = fields
-
-    def _grouped(self, *more: Any) -> list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
-        rows = self._query._rows([*self._fields, *more])
-        return aggregation.grouped(rows, len(self._fields))
-
-    def count(self) -> list[tuple[Any, ...]]:
-        """Return (value, ..., number of records) for each group."""
-        return [(*group, len(rows)) for group, rows in self._grouped()]
-
-    def _each(self, field: Any, function: Any) -> list[tuple[Any, ...]]:
-        return [
-            (*group, function([row[-1] for row in rows])) for group, rows in self._grouped(field)
-        ]
-
-    def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
-        """Return (value, ..., sum of *field*) for each group."""
-        return self._each(field, aggregation.total)
-
-    def avg(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
-        """Return (value, ..., mean of *field*) for each group."""
-        return self._each(field, aggregation.mean)
-
-    def min(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
-        """Return (value, ..., least *field*) for each group."""
-        return self._each(field, aggregation.least)
-
-    def max(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
-        """Return (value, ..., greatest *field*) for each group."""
-        return self._each(field, aggregation.greatest)
-
-
-def _through_declared_list(place: Place) -> bool:
-    kind: Any = place.root
-    for part in place.inside:
-        if kind.is_open:
-            return False
-        if kind.families & {"list", "set", "tuple"} and not part.isdecimal():
-            return True
-        kind = kind.child(part)
-        if kind is None:
-            return False
-    return False
 
 
 def _with_keys(condition: Condition) -> Condition:

@@ -202,7 +202,7 @@ class Related(Generic[M]):
 
     def model(self) -> Any:
         """Return the model that refers, and check that its field does."""
-        from pymodels.declaring import model_named
+        from pymodels.resolving import model_named
 
         if isinstance(self._model, str):
             found = model_named(self._model, self._owner.__module__)

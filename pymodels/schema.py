@@ -16,7 +16,7 @@ from pymodels.conditions import Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, UnknownField
 from pymodels.fields import FieldOptions
 from pymodels.keys import KeyKind
-from pymodels.kinds import Kind, Open, Scalar
+from pymodels.kinds import Kind, Open, Scalar, is_index
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.values import ARRAYS
 
@@ -58,13 +58,13 @@ class Place:
     is_key: bool = False
 
     @property
-    def passes_list(self) -> bool:
-        """Whether the way leads through the members of a declared list, or may do so."""
+    def passes_declared_list(self) -> bool:
+        """Whether the way leads through the members of a declared list, without an index."""
         kind: Kind | None = self.root
         for part in self.inside:
             if kind is None or kind.is_open:
-                return kind is not None
-            if kind.families & ARRAYS and not part.isdecimal():
+                return False
+            if kind.families & ARRAYS and not is_index(part):
                 return True
             kind = kind.child(part)
         return False

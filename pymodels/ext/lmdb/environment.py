@@ -1,8 +1,4 @@
-"""Records in a file, by LMDB: the embedded default.
-
-Several processes may read while one writes; a batch is one LMDB transaction, on the disk when
-``write`` returns. One file holds all collections, beside it lies LMDB's own lock file.
-"""
+"""One open LMDB file: opening, tables, forks, and what the driver's errors mean."""
 
 from __future__ import annotations
 
@@ -10,14 +6,13 @@ import ctypes
 import errno
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, NoReturn, Self
+from typing import Any, Final, NoReturn
 
 import lmdb
 
 from pymodels.errors import (
-    SettingsError,
     StorageBusy,
     StorageClosed,
     StorageError,
@@ -25,123 +20,14 @@ from pymodels.errors import (
     StorageInvalid,
     StorageReadOnly,
 )
-from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
-from pymodels.schema import Schema
-from pymodels.tables import META, Batch, View, records_table
 
 _MAP_SIZE: Final = 1 << 40
 """How much address space is reserved; the file itself grows only as it is written."""
 
 _SMALLEST_MAP: Final = 1 << 26
 
-_LONGEST_KEY: Final = 511
 
-
-class Query(KeyValueQuery[Any]):
-    """A query over the records in an LMDB file."""
-
-
-class Storage(KeyValueStorage):
-    """Records in the file at *path*.
-
-    Args:
-        path: the file; created when missing, in a folder that exists.
-        read_only: open for reading; the file must exist.
-        max_tables: how many collections and unique indexes the file may have, together.
-        max_readers: how many readers, over all processes, may be at work at once.
-        map_size: the most bytes that the file can grow to; by default a tebibyte, or as much of it
-            as the machine lets a process reserve.
-
-    The driver's own handle, ``storage.native``, is an ``lmdb.Environment``.
-    """
-
-    query_class = Query
-    capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"transactions", "durable", "persistent", "processes", "snapshot", "unique", "nul"}
-    )
-    longest_key = _LONGEST_KEY
-
-    def __init__(
-        self,
-        *,
-        path: str | os.PathLike[str],
-        read_only: bool = False,
-        max_tables: int = 256,
-        max_readers: int = 512,
-        map_size: int | None = None,
-    ) -> None:
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise SettingsError(f"path is the name of a file, not {path!r}")
-        super().__init__(name=f"lmdb {os.fspath(path)}", read_only=read_only)
-        self.path = Path(path).absolute()
-        self._options = (read_only, max_tables, max_readers, map_size)
-        self._shared: _Environment | None = None
-        self._lock = threading.Lock()
-        self._open()
-
-    def _open(self) -> _Environment:
-        with self._lock:
-            self.check_open()
-            if self._shared is None or self._shared.pid != os.getpid():
-                self._shared = _Environment.acquire(self.path, self.name, *self._options)
-                with self.view() as view:
-                    self.check_format(view.get(META, b"format"))
-            return self._shared
-
-    @property
-    def environment(self) -> _Environment:
-        """The open file, in this process: a forked child opens it anew."""
-        shared = self._shared
-        if shared is None or shared.pid != os.getpid() or self.closed:
-            return self._open()
-        return shared
-
-    @property
-    def native(self) -> lmdb.Environment:
-        return self.environment.handle
-
-    @property
-    def revision(self) -> int:
-        return int(self.native.info()["last_txnid"])
-
-    def view(self) -> _View:
-        shared = self._shared
-        if shared is None or shared.pid != os.getpid() or self.closed:
-            shared = self._open()
-        return _View(shared)
-
-    def batch(self) -> Batch:
-        return _Batch(self.environment)
-
-    def make_tables(self, names: Sequence[str]) -> None:
-        self.environment.make_tables(names)
-
-    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
-        if len(keys) != 1:
-            return super().read(schema, keys)
-        shared = self.environment
-        table = shared.table(records_table(schema.collection))
-        if table is None:
-            return (None,)
-        key = schema.key.encode(keys[0])
-        if len(key) > _LONGEST_KEY:
-            return (None,)
-        try:
-            with shared.handle.begin(table.handle) as transaction:
-                return (transaction.get(key),)
-        except lmdb.Error as error:
-            shared.fail(error)
-
-    def close(self) -> None:
-        with self._lock:
-            if not self.closed:
-                self.closed = True
-                shared, self._shared = self._shared, None
-                if shared is not None and shared.pid == os.getpid():
-                    shared.release()
-
-
-class _Table:
+class Table:
     """The handle of a table, and how many were opened before it."""
 
     __slots__ = ("handle", "number")
@@ -151,7 +37,7 @@ class _Table:
         self.number = number
 
 
-class _Environment:
+class Environment:
     """One open file: LMDB allows it to be opened once in a process, so storages share it."""
 
     def __init__(
@@ -170,13 +56,13 @@ class _Environment:
         self.read_only = read_only
         self.opened = 0
         self.naming = threading.RLock()
-        self._tables: dict[str, _Table] = {}
+        self._tables: dict[str, Table] = {}
         self.handle = self._open(max_tables, max_readers, map_size)
 
     # --- one for each file and process ------------------------------------------------------
 
     @classmethod
-    def acquire(cls, path: Path, name: str, read_only: bool, *options: Any) -> _Environment:
+    def acquire(cls, path: Path, name: str, read_only: bool, *options: Any) -> Environment:
         """Return the environment of *path*, opened if no storage of this process has done so."""
         identity = os.path.realpath(path)
         with _OPENING:
@@ -285,7 +171,7 @@ class _Environment:
 
     # --- tables -----------------------------------------------------------------------------
 
-    def table(self, name: str) -> _Table | None:
+    def table(self, name: str) -> Table | None:
         """Return a table, or None if there is none of that name yet."""
         found = self._tables.get(name)
         if found is not None:
@@ -329,10 +215,10 @@ class _Environment:
             for name, handle in made:
                 self.keep_table(name, handle)
 
-    def keep_table(self, name: str, handle: Any) -> _Table:
+    def keep_table(self, name: str, handle: Any) -> Table:
         """Note the handle of a table; transactions that began before cannot use it."""
         self.opened += 1
-        table = self._tables[name] = _Table(handle, self.opened)
+        table = self._tables[name] = Table(handle, self.opened)
         return table
 
     # --- errors -----------------------------------------------------------------------------
@@ -371,7 +257,7 @@ def _is_full(text: str) -> bool:
     return any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT))
 
 
-_ENVIRONMENTS: Final[dict[str, _Environment]] = {}
+_ENVIRONMENTS: Final[dict[str, Environment]] = {}
 _OPENING = threading.Lock()
 
 
@@ -388,177 +274,3 @@ def _forget_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_inherited)
-
-
-class _View(View):
-    """One read transaction: a snapshot."""
-
-    __slots__ = ("_opened", "_shared", "_transaction")
-
-    def __init__(self, shared: _Environment) -> None:
-        self._shared = shared
-        self._begin()
-
-    def _begin(self) -> None:
-        self._opened = self._shared.opened
-        try:
-            self._transaction = self._shared.handle.begin()
-        except lmdb.Error as error:
-            self._shared.fail(error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._transaction.abort()
-
-    def _handle(self, table: str) -> Any | None:
-        found = self._shared.table(table)
-        if found is None:
-            return None
-        if found.number > self._opened:  # a transaction knows the tables opened before it only
-            self._transaction.abort()
-            self._begin()
-        return found.handle
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        handle = self._handle(table)
-        if handle is None or not 0 < len(key) <= _LONGEST_KEY:
-            return None
-        try:
-            found: bytes | None = self._transaction.get(key, db=handle)
-        except lmdb.Error as error:
-            self._shared.fail(error)
-        return found
-
-    def items(
-        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        handle = self._handle(table)
-        if handle is None:
-            return
-        try:
-            with self._transaction.cursor(handle) as cursor:
-                if descending:
-                    yield from _backward(cursor, low, high)
-                else:
-                    yield from _forward(cursor, low, high)
-        except lmdb.Error as error:
-            self._shared.fail(error)
-
-    def count(self, table: str) -> int:
-        handle = self._handle(table)
-        if handle is None:
-            return 0
-        try:
-            return int(self._transaction.stat(handle)["entries"])
-        except lmdb.Error as error:
-            self._shared.fail(error)
-
-
-def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    if not (cursor.set_range(low[:_LONGEST_KEY]) if low else cursor.first()):
-        return
-    if low and cursor.key() < low and not cursor.next():
-        return
-    if high is None:
-        yield from cursor
-        return
-    for pair in cursor:
-        if pair[0] >= high:
-            return
-        yield pair
-
-
-def _backward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    if high is None:
-        there = cursor.last()
-    elif cursor.set_range(high[:_LONGEST_KEY]):
-        there = cursor.key() < high or cursor.prev()
-    else:
-        there = cursor.last()
-    if not there:
-        return
-    for pair in cursor.iterprev():
-        if low is not None and pair[0] < low:
-            return
-        yield pair
-
-
-class _Batch(_View):
-    """One write transaction; LMDB lets one in at a time, over all processes."""
-
-    __slots__ = ("_done", "_made")
-
-    def __init__(self, shared: _Environment) -> None:
-        self._made: dict[str, Any] = {}
-        self._done = False
-        super().__init__(shared)
-
-    def _begin(self) -> None:
-        self._opened = self._shared.opened
-        try:
-            self._transaction = self._shared.handle.begin(write=True)
-        except lmdb.Error as error:
-            self._shared.fail(error)
-
-    def _handle(self, table: str) -> Any | None:
-        made = self._made.get(table)
-        if made is not None:
-            return made
-        found = self._shared.table(table)
-        if found is None or found.number <= self._opened:
-            return None if found is None else found.handle
-        return self._open_here(table)
-
-    def _open_here(self, table: str) -> Any:
-        """Open, for this transaction, a table that another process made since it began."""
-        if not self._made:
-            self._shared.naming.acquire()
-        try:
-            made = self._shared.handle.open_db(table.encode(), txn=self._transaction, create=True)
-        except lmdb.Error as error:
-            if not self._made:
-                self._shared.naming.release()
-            self._shared.fail(error)
-        self._made[table] = made
-        return made
-
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        handle = self._handle(table)
-        if handle is None:
-            handle = self._open_here(table)
-        try:
-            self._transaction.put(key, value, db=handle)
-        except lmdb.Error as error:
-            self._shared.fail(error)
-
-    def delete(self, table: str, key: bytes) -> None:
-        handle = self._handle(table)
-        if handle is not None:
-            try:
-                self._transaction.delete(key, db=handle)
-            except lmdb.Error as error:
-                self._shared.fail(error)
-
-    def commit(self) -> None:
-        try:
-            self._transaction.commit()
-        except lmdb.Error as error:
-            self._made_known(keep=False)
-            self._shared.fail(error)
-        self._made_known(keep=True)
-        self._shared.fill_up()
-
-    def rollback(self) -> None:
-        if not self._done:
-            self._transaction.abort()
-            self._made_known(keep=False)
-
-    def _made_known(self, *, keep: bool) -> None:
-        self._done = True
-        if self._made:
-            if keep:
-                for name, handle in self._made.items():
-                    self._shared.keep_table(name, handle)
-            self._shared.naming.release()

@@ -1,0 +1,224 @@
+"""From what a class statement declared to the schema that everything below uses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from pymodels import conditions
+from pymodels.annotations import compile_kind
+from pymodels.checks import Unfit
+from pymodels.errors import ModelError, QueryError
+from pymodels.lookups import LOOKUPS, nearest
+from pymodels.paths import Path
+from pymodels.references import ListReference, Reference
+from pymodels.resolving import (
+    Declared,
+    Unresolved,
+    declared_key,
+    declared_key_kind,
+    evaluate,
+    is_abstract,
+    is_model,
+    lineage_of,
+    without_models,
+)
+from pymodels.schema import FieldInfo, Index, Schema
+
+
+def try_to_build(cls: Any) -> None:
+    try:
+        _build_now(cls)
+    except Unresolved:
+        # Keep what a function's body knew; a module's names are found in the module later.
+        local = cls.__declared__.local_names
+        cls.__declared__.local_names = dict(local) if local is not None else None
+
+
+def build(cls: Any) -> Schema:
+    if not is_model(cls):
+        raise ModelError("Model itself has no records: declare a class of your own")
+    try:
+        return _build_now(cls)
+    except Unresolved as error:
+        raise ModelError(f"{cls.__name__}: {error}") from None
+
+
+def _build_now(cls: Any) -> Schema:
+    """Resolve everything that *cls* declares and give it its schema."""
+    declared: Declared = cls.__declared__
+    lineage = [base for base in lineage_of(cls) if not is_abstract(base) or base is cls]
+    fields: dict[str, FieldInfo] = {}
+    own: dict[str, Any] = {}
+    for base in reversed(lineage):
+        for name, options in base.__declared__.fields.items():
+            annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
+            try:
+                plain, target = without_models(annotation)
+                kind = compile_kind(plain, naive=options.naive)
+                stored = options.name or name
+                held = getattr(_slot_of(cls, name), "__get__", _no_slot)
+                fields[name] = FieldInfo(name, stored, kind, options, held, target)
+                _check_options(fields[name])
+            except ModelError as error:
+                raise ModelError(f"{cls.__name__}.{name}: {error}") from error
+            if base is cls:
+                own[name] = kind.annotation
+    taken: dict[str, str] = {}
+    for info in fields.values():
+        other = taken.setdefault(info.stored, info.name)
+        if other != info.name:
+            raise ModelError(
+                f"{cls.__name__}: {other} and {info.name} are both stored as {info.stored!r}"
+            )
+    key = declared_key(cls)
+    parent = next((base for base in lineage[1:]), None)
+    collection = declared.options.get("collection") or (
+        parent.__schema__.collection if parent is not None else _collection_name(cls.__name__)
+    )
+    schema = Schema(
+        model=cls,
+        name=cls.__name__,
+        collection=collection,
+        key=declared_key_kind(cls),
+        key_name=key[0] if key else "pk",
+        fields=fields,
+        label=declared.options.get("label") or cls.__name__,
+    )
+    if key and key[0] in fields:
+        raise ModelError(f"{cls.__name__}: {key[0]} is declared as a field and as the key")
+    _add_conditions(schema, parent, declared)
+    schema.indexes = _indexes(schema, lineage)
+    if not is_abstract(cls):
+        type.__setattr__(cls, "__annotations__", own)
+        for name in own:
+            info = fields[name]
+            if info.reference is not None:
+                is_list = "list" in info.kind.families
+                attribute = ListReference if is_list else Reference
+                slot = _slot_of(cls, name)
+                type.__setattr__(cls, name, attribute(name, info.reference, slot))
+    if key:
+        type.__setattr__(cls, key[0], _pk_attribute())
+    declared.local_names = None
+    type.__setattr__(cls, "__resolved__", schema)
+    type.__setattr__(cls, "_schema", schema)  # for instances: they exist only once it does
+    return schema
+
+
+def _no_slot(instance: Any) -> Any:
+    raise ModelError(f"{type(instance).__name__} is abstract and has no records")
+
+
+def _slot_of(cls: Any, name: str) -> Any:
+    """Return the slot that msgspec gave the field, also where a reference's attribute hides it."""
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            found = base.__dict__[name]
+            return found.slot if isinstance(found, Reference) else found
+    return msgspec.UNSET  # an abstract model has fields, but no slots
+
+
+def _pk_attribute() -> Any:
+    from pymodels.models import Model
+
+    return Model.__dict__["pk"]
+
+
+def _check_options(info: FieldInfo) -> None:
+    for option in info.options.choices or ():
+        try:
+            info.kind.check(option)
+        except Unfit as error:
+            raise ModelError(f"the choice {option!r} does not fit: {error.reason}") from None
+
+
+def _collection_name(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _add_conditions(schema: Schema, parent: Any, declared: Declared) -> None:
+    name = schema.name
+    must = conditions.EVERYTHING if parent is None else schema.bind(parent.__schema__.must)
+    fill = dict(parent.__schema__.fill) if parent is not None else {}
+    for option, wanted in (("must_have", True), ("must_not_have", False)):
+        given = declared.options.get(option)
+        if given is None:
+            continue
+        try:
+            bound = _option_condition(schema, given)
+        except QueryError as error:
+            raise ModelError(f"{name}: {option}: {error}") from error
+        parts = bound if wanted else [conditions.negated(part) for part in bound]
+        for part in parts:
+            must = conditions.both(must, part)
+            if (
+                wanted
+                and isinstance(part, conditions.Lookup)
+                and part.name == "equals"
+                and part.place is not None
+                and not part.place.is_key
+                and not part.place.inside
+                and part.operand is not None
+            ):
+                fill[part.place.stored] = part.operand
+    schema.must, schema.fill = must, fill
+
+
+def _option_condition(schema: Schema, given: Any) -> list[conditions.Condition]:
+    if isinstance(given, conditions.Node):
+        given = [given]
+    if isinstance(given, Mapping):
+        result: list[conditions.Condition] = []
+        for name, operand in given.items():
+            first = name.split("__")[0]
+            if first in schema.fields or first in ("pk", schema.key_name):
+                result.append(schema.keyword(name, operand))
+            else:  # what a view demands of its records may well be undeclared
+                parts = tuple(name.split("__"))
+                lookup = parts[-1] if len(parts) > 1 and parts[-1] in LOOKUPS else "equals"
+                parts = parts[:-1] if lookup != "equals" or parts[-1] == "equals" else parts
+                result.append(schema.bind(Path(*parts).lookup(lookup, operand)))  # type: ignore[arg-type]
+        return result
+    if isinstance(given, Iterable):
+        return [schema.condition([one], {}) for one in given]
+    raise QueryError(f"expected a mapping of lookups or conditions, got {given!r}")
+
+
+def _indexes(schema: Schema, lineage: list[Any]) -> tuple[Index, ...]:
+    found: dict[str, Index] = {}
+    for info in schema.fields.values():
+        if info.options.unique or info.options.index:
+            kind = info.options.index if isinstance(info.options.index, str) else ""
+            found[info.stored] = Index(info.stored, (info.stored,), info.options.unique, kind)
+    for base in reversed(lineage):
+        for given in base.__declared__.options.get("indexes", ()):
+            index = _index(schema, given)
+            found[index.name] = index
+    return tuple(found.values())
+
+
+def _index(schema: Schema, given: Any) -> Index:
+    unique, kind = False, ""
+    names = given
+    if isinstance(given, Mapping):
+        unknown = given.keys() - {"fields", "unique", "kind"}
+        if unknown or "fields" not in given:
+            raise ModelError(
+                f"{schema.name}: an index is a field's name, several, or a mapping with 'fields', "
+                f"'unique' and 'kind', not {given!r}"
+            )
+        names, unique, kind = given["fields"], bool(given.get("unique")), given.get("kind", "")
+    names = (names,) if isinstance(names, str) else tuple(names)
+    stored = []
+    for name in names:
+        if name not in schema.fields:
+            raise ModelError(
+                f"{schema.name}: an index names {name!r}, which is no field"
+                f"{nearest(name, schema.fields)}"
+            )
+        stored.append(schema.fields[name].stored)
+    return Index("+".join(stored), tuple(stored), unique, kind)

@@ -1,0 +1,128 @@
+"""Records in a file, by LMDB: the embedded default.
+
+Several processes may read while one writes; a batch is one LMDB transaction, on the disk when
+``write`` returns. One file holds all collections, beside it lies LMDB's own lock file.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lmdb
+
+from pymodels.errors import SettingsError
+from pymodels.ext.lmdb.environment import Environment
+from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot, WriteBatch
+from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
+from pymodels.schema import Schema
+from pymodels.tables import META, Batch, records_table
+
+__all__ = ["Query", "Storage"]
+
+
+class Query(KeyValueQuery[Any]):
+    """A query over the records in an LMDB file."""
+
+
+class Storage(KeyValueStorage):
+    """Records in the file at *path*.
+
+    Args:
+        path: the file; created when missing, in a folder that exists.
+        read_only: open for reading; the file must exist.
+        max_tables: how many collections and unique indexes the file may have, together.
+        max_readers: how many readers, over all processes, may be at work at once.
+        map_size: the most bytes that the file can grow to; by default a tebibyte, or as much of it
+            as the machine lets a process reserve.
+
+    The driver's own handle, ``storage.native``, is an ``lmdb.Environment``.
+    """
+
+    query_class = Query
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"transactions", "durable", "persistent", "processes", "snapshot", "unique", "nul"}
+    )
+    longest_key = LONGEST_KEY
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str],
+        read_only: bool = False,
+        max_tables: int = 256,
+        max_readers: int = 512,
+        map_size: int | None = None,
+    ) -> None:
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise SettingsError(f"path is the name of a file, not {path!r}")
+        super().__init__(name=f"lmdb {os.fspath(path)}", read_only=read_only)
+        self.path = Path(path).absolute()
+        self._options = (read_only, max_tables, max_readers, map_size)
+        self._shared: Environment | None = None
+        self._lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> Environment:
+        with self._lock:
+            self.check_open()
+            if self._shared is None or self._shared.pid != os.getpid():
+                self._shared = Environment.acquire(self.path, self.name, *self._options)
+                with self.view() as view:
+                    self.check_format(view.get(META, b"format"))
+            return self._shared
+
+    @property
+    def environment(self) -> Environment:
+        """The open file, in this process: a forked child opens it anew."""
+        shared = self._shared
+        if shared is None or shared.pid != os.getpid() or self.closed:
+            return self._open()
+        return shared
+
+    @property
+    def native(self) -> lmdb.Environment:
+        return self.environment.handle
+
+    @property
+    def revision(self) -> int:
+        return int(self.native.info()["last_txnid"])
+
+    def view(self) -> Snapshot:
+        shared = self._shared
+        if shared is None or shared.pid != os.getpid() or self.closed:
+            shared = self._open()
+        return Snapshot(shared)
+
+    def batch(self) -> Batch:
+        return WriteBatch(self.environment)
+
+    def make_tables(self, names: Sequence[str]) -> None:
+        self.environment.make_tables(names)
+
+    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
+        if len(keys) != 1:
+            return super().read(schema, keys)
+        shared = self.environment
+        table = shared.table(records_table(schema.collection))
+        if table is None:
+            return (None,)
+        key = schema.key.encode(keys[0])
+        if len(key) > LONGEST_KEY:
+            return (None,)
+        try:
+            with shared.handle.begin(table.handle) as transaction:
+                return (transaction.get(key),)
+        except lmdb.Error as error:
+            shared.fail(error)
+
+    def close(self) -> None:
+        with self._lock:
+            if not self.closed:
+                self.closed = True
+                shared, self._shared = self._shared, None
+                if shared is not None and shared.pid == os.getpid():
+                    shared.release()

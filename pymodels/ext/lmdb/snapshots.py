@@ -1,0 +1,188 @@
+"""LMDB's transactions as the views and batches that a byte store works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Self
+
+import lmdb
+
+from pymodels.ext.lmdb.environment import Environment
+from pymodels.tables import View
+
+LONGEST_KEY: Final = 511
+"""How many bytes LMDB allows for a key."""
+
+
+class Snapshot(View):
+    """One read transaction: a snapshot."""
+
+    __slots__ = ("_opened", "_shared", "_transaction")
+
+    def __init__(self, shared: Environment) -> None:
+        self._shared = shared
+        self._begin()
+
+    def _begin(self) -> None:
+        self._opened = self._shared.opened
+        try:
+            self._transaction = self._shared.handle.begin()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._transaction.abort()
+
+    def _handle(self, table: str) -> Any | None:
+        found = self._shared.table(table)
+        if found is None:
+            return None
+        if found.number > self._opened:  # a transaction knows the tables opened before it only
+            self._transaction.abort()
+            self._begin()
+        return found.handle
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        handle = self._handle(table)
+        if handle is None or not 0 < len(key) <= LONGEST_KEY:
+            return None
+        try:
+            found: bytes | None = self._transaction.get(key, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return found
+
+    def items(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                if descending:
+                    yield from _backward(cursor, low, high)
+                else:
+                    yield from _forward(cursor, low, high)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def count(self, table: str) -> int:
+        handle = self._handle(table)
+        if handle is None:
+            return 0
+        try:
+            return int(self._transaction.stat(handle)["entries"])
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+
+def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    if not (cursor.set_range(low[:LONGEST_KEY]) if low else cursor.first()):
+        return
+    if low and cursor.key() < low and not cursor.next():
+        return
+    if high is None:
+        yield from cursor
+        return
+    for pair in cursor:
+        if pair[0] >= high:
+            return
+        yield pair
+
+
+def _backward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    if high is None:
+        there = cursor.last()
+    elif cursor.set_range(high[:LONGEST_KEY]):
+        there = cursor.key() < high or cursor.prev()
+    else:
+        there = cursor.last()
+    if not there:
+        return
+    for pair in cursor.iterprev():
+        if low is not None and pair[0] < low:
+            return
+        yield pair
+
+
+class WriteBatch(Snapshot):
+    """One write transaction; LMDB lets one in at a time, over all processes."""
+
+    __slots__ = ("_done", "_made")
+
+    def __init__(self, shared: Environment) -> None:
+        self._made: dict[str, Any] = {}
+        self._done = False
+        super().__init__(shared)
+
+    def _begin(self) -> None:
+        self._opened = self._shared.opened
+        try:
+            self._transaction = self._shared.handle.begin(write=True)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def _handle(self, table: str) -> Any | None:
+        made = self._made.get(table)
+        if made is not None:
+            return made
+        found = self._shared.table(table)
+        if found is None or found.number <= self._opened:
+            return None if found is None else found.handle
+        return self._open_here(table)
+
+    def _open_here(self, table: str) -> Any:
+        """Open, for this transaction, a table that another process made since it began."""
+        if not self._made:
+            self._shared.naming.acquire()
+        try:
+            made = self._shared.handle.open_db(table.encode(), txn=self._transaction, create=True)
+        except lmdb.Error as error:
+            if not self._made:
+                self._shared.naming.release()
+            self._shared.fail(error)
+        self._made[table] = made
+        return made
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table)
+        try:
+            self._transaction.put(key, value, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def delete(self, table: str, key: bytes) -> None:
+        handle = self._handle(table)
+        if handle is not None:
+            try:
+                self._transaction.delete(key, db=handle)
+            except lmdb.Error as error:
+                self._shared.fail(error)
+
+    def commit(self) -> None:
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            self._made_known(keep=False)
+            self._shared.fail(error)
+        self._made_known(keep=True)
+        self._shared.fill_up()
+
+    def rollback(self) -> None:
+        if not self._done:
+            self._transaction.abort()
+            self._made_known(keep=False)
+
+    def _made_known(self, *, keep: bool) -> None:
+        self._done = True
+        if self._made:
+            if keep:
+                for name, handle in self._made.items():
+                    self._shared.keep_table(name, handle)
+            self._shared.naming.release()

@@ -1,0 +1,81 @@
+"""Changing and deleting what a query finds, in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pymodels import conditions, persistence
+from pymodels.changes import Change, Delete, Patch
+from pymodels.errors import OperandInvalid, UsageError, ValidationError
+from pymodels.expressions import Arithmetic, Constant, Expression, F, fields_in
+from pymodels.lookups import nearest
+from pymodels.planning import matcher
+from pymodels.references import keys_in
+from pymodels.schema import FieldInfo, Schema
+
+if TYPE_CHECKING:
+    from pymodels.query import Query
+    from pymodels.storage import Storage
+
+
+def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
+    """Set the *given* fields of every record that *query* finds; return how many."""
+    if not given:
+        raise UsageError("update needs at least one field=value")
+    target.check_writable()
+    schema: Schema = query.model.__schema__
+    codec = target.codec
+    values: dict[tuple[str, ...], Any] = {}
+    operations: dict[tuple[str, ...], Expression] = {}
+    for name, value in given.items():
+        info = _changeable(schema, name)
+        if isinstance(value, F | Arithmetic | Constant):
+            for path in fields_in(value):
+                _changeable(schema, path)
+            operations[(info.stored,)] = value
+        else:
+            values[(info.stored,)] = codec.stored_value(info.kind, _fit(schema, info, value))
+    demanded = schema.must != conditions.EVERYTHING
+    matches = matcher(target, schema, schema.must)
+
+    def change(key: Any, stored: Any) -> Change:
+        patch = Patch(schema, key, values, operations=operations, expect=target.expectation(stored))
+        if demanded and not matches(key, codec.apply(stored, patch)):
+            raise ValidationError(
+                f"{schema.name} {key!r} cannot be updated: its model demands {schema.must!r}"
+            )
+        return patch
+
+    return target.rewrite(query.plan(), change)
+
+
+def delete(query: Query[Any], target: Storage) -> int:
+    """Delete every record that *query* finds; return how many."""
+    target.check_writable()
+    schema: Schema = query.model.__schema__
+
+    def change(key: Any, stored: Any) -> Change:
+        return Delete(schema, key, target.expectation(stored))
+
+    return target.rewrite(query.plan(), change)
+
+
+def _changeable(schema: Schema, name: str) -> FieldInfo:
+    if name in ("pk", schema.key_name):
+        raise UsageError("the key of a record does not change: save_as() stores a copy")
+    if name not in schema.fields:
+        raise OperandInvalid(
+            f"{schema.name} has no field {name!r} to update{nearest(name, schema.fields)}"
+        )
+    return schema.fields[name]
+
+
+def _fit(schema: Schema, info: FieldInfo, value: Any) -> Any:
+    value = keys_in(value) if info.reference is not None else value
+    reason = persistence.problem(info, value)
+    if reason:
+        raise ValidationError(
+            f"{schema.name}.{info.name} cannot be updated: {reason}", [(info.name, reason)]
+        )
+    return value
