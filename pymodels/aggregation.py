@@ -44,7 +44,7 @@ def rows(
 
 
 def _output(place: Place, names: tuple[str, ...]) -> Any:
-    """Return a function (probe, key) to what a user sees of a place: None where there is nothing."""
+    """Return a function (probe, key) to what a user sees of a place; None where is nothing."""
     if place.is_key:
         return lambda record, key: key
     position = f"f{names.index(place.stored)}"

@@ -118,7 +118,7 @@ class _Compiler:
         limits = _limits(info)
         if limits is None:
             return kinds.Scalar(annotation, name, check)
-        limited = Annotated[annotation, limits]
+        limited: Any = Annotated[annotation, limits]
 
         def check_limits(value: Any) -> None:
             check(value)

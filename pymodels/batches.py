@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pymodels.changes import Change, Delete, Patch, Put
+from pymodels.changes import Change, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
 from pymodels.schema import Schema
@@ -39,15 +39,13 @@ class BatchWriter:
         table, key = records_table(schema.collection), self.key(schema, change.key)
         found = batch.get(table, key)
         check_expectation(self.storage.codec, change, found)
-        match change:
-            case Put(stored=stored):
-                after = stored
-            case Patch():
-                if not (change.set or change.unset or change.operations):
-                    return
-                after = self.storage.codec.apply(found, change)
-            case Delete():
-                after = None
+        after: bytes | None = None
+        if isinstance(change, Put):
+            after = change.stored
+        elif isinstance(change, Patch):
+            if found is None or not (change.set or change.unset or change.operations):
+                return
+            after = self.storage.codec.apply(found, change)
         if after is not None:
             batch.put(table, key, after)
         elif found is not None:

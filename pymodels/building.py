@@ -181,7 +181,7 @@ def _option_condition(schema: Schema, given: Any) -> list[conditions.Condition]:
                 parts = tuple(name.split("__"))
                 lookup = parts[-1] if len(parts) > 1 and parts[-1] in LOOKUPS else "equals"
                 parts = parts[:-1] if lookup != "equals" or parts[-1] == "equals" else parts
-                result.append(schema.bind(Path(*parts).lookup(lookup, operand)))  # type: ignore[arg-type]
+                result.append(schema.bind(Path(*parts).lookup(lookup, operand)))
         return result
     if isinstance(given, Iterable):
         return [schema.condition([one], {}) for one in given]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import NotImplementedType
 from typing import Any, ClassVar, TypeAlias
 
 from pymodels.checks import Unfit
@@ -118,13 +117,13 @@ class ByKey(Native[Fragment]):
         "startswith": _prefix,
     }
 
-    def all_of(self, parts: Sequence[Fragment]) -> Fragment | NotImplementedType:
+    def all_of(self, parts: Sequence[Fragment]) -> Any:
         sets = [part.keys for part in parts if isinstance(part, Keys)]
         if len(sets) == len(parts):
             return Keys(frozenset.intersection(*sets))
         return NotImplemented
 
-    def any_of(self, parts: Sequence[Fragment]) -> Fragment | NotImplementedType:
+    def any_of(self, parts: Sequence[Fragment]) -> Any:
         sets = [part.keys for part in parts if isinstance(part, Keys)]
         if len(sets) == len(parts):
             return Keys(frozenset().union(*sets))
@@ -162,9 +161,9 @@ def bounds(schema: Schema, wanted: KeyRange) -> tuple[bytes | None, bytes | None
 
 
 def after_prefix(prefix: bytes) -> bytes | None:
-    """Return the least bytes greater than all that begin with *prefix*, None if there are none.
+    r"""Return the least bytes greater than all that begin with *prefix*, None if there are none.
 
-    >>> after_prefix(b"ab"), after_prefix(b"a\\xff"), after_prefix(b"")
+    >>> after_prefix(b"ab"), after_prefix(b"a\xff"), after_prefix(b"")
     (b'ac', b'b', None)
     """
     stripped = prefix.rstrip(b"\xff")

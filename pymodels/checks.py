@@ -5,7 +5,7 @@ Each check takes a value and raises ``Unfit`` with the reason, or returns nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -141,13 +141,19 @@ def check_open(value: Any) -> None:
     check(value)
 
 
-def _check_members(value: Any) -> None:
-    index = 0
+def check_each(members: Iterable[Any], check: Callable[[Any], None]) -> None:
+    """Check all members of a list, set or tuple, and say which one it is that does not fit."""
+    index = -1
     try:
-        for index, member in enumerate(value):
-            check_open(member)
+        for member in members:
+            index += 1
+            check(member)
     except Unfit as error:
         raise error.within(index) from None
+
+
+def _check_members(value: Any) -> None:
+    check_each(value, check_open)
 
 
 def _check_mapping(value: Any) -> None:

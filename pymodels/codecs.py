@@ -153,7 +153,7 @@ class MessagePack(Codec):
     # --- whole records ----------------------------------------------------------------------
 
     def _storable(self, instance: Any) -> Any:
-        """Return *instance*, or a copy in which keys stand for records and open places are tagged."""
+        """Return *instance*, or a mapping with keys for records and with tagged open places."""
         schema = instance._schema
         special = schema.cache.get("special")
         if special is None:
@@ -199,7 +199,7 @@ class MessagePack(Codec):
         shape = msgspec.defstruct(
             "Probe",
             [
-                (f"f{number}", Union[annotation, None, msgspec.UnsetType], ABSENT)  # noqa: UP007
+                (f"f{number}", Union[annotation, None, msgspec.UnsetType], ABSENT)
                 for number, annotation in enumerate(types.values())
             ],
             rename={f"f{number}": name for number, name in enumerate(types)},

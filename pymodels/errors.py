@@ -122,7 +122,7 @@ class UsageError(PyModelsError, TypeError):
 
 
 class ValidationError(PyModelsError, ValueError):
-    """A record cannot be stored as it is; ``problems`` has a (field, reason) pair for each cause."""
+    """A record cannot be stored as it is; ``problems`` are the (field, reason) pairs."""
 
     def __init__(self, message: str = "", problems: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)

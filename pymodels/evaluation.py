@@ -1,8 +1,8 @@
 """The reference evaluator: what a bound condition means for one record, compiled once per query.
 
 The result takes a *probe*, the few fields that the condition needs, and the record's key. Whatever
-a backend answers must agree with it. Where a field's declared type leaves no doubt about the values,
-a shorter test of the same meaning stands in for the general one.
+a backend answers must agree with it. Where a field's declared type leaves no doubt about the
+values, a shorter test of the same meaning stands in for the general one.
 """
 
 from __future__ import annotations
@@ -39,9 +39,13 @@ def compile_condition(condition: Condition) -> Compiled:
 
 def _places(condition: Condition) -> Iterator[Place]:
     for lookup in lookups_in(condition):
-        if lookup.place is None:
-            raise TypeError(f"{lookup!r} is not bound to a model")
-        yield lookup.place
+        yield _place(lookup)
+
+
+def _place(lookup: Lookup) -> Place:
+    if lookup.place is None:
+        raise TypeError(f"{lookup!r} is not bound to a model")
+    return lookup.place
 
 
 def _predicate(condition: Condition, positions: dict[str, str]) -> Predicate:
@@ -68,8 +72,7 @@ def _predicate(condition: Condition, positions: dict[str, str]) -> Predicate:
 
 
 def _lookup(lookup: Lookup, positions: dict[str, str]) -> Predicate:
-    place = lookup.place
-    assert place is not None
+    place = _place(lookup)
     test = value_test(lookup)
     if place.is_key:
         return lambda record, key: test(key)
@@ -82,10 +85,10 @@ def _lookup(lookup: Lookup, positions: dict[str, str]) -> Predicate:
 
 def value_test(lookup: Lookup) -> Callable[[Any], bool]:
     """Return the test of a single value that *lookup* asks for."""
-    assert lookup.place is not None
+    place = _place(lookup)
     meaning = LOOKUPS[lookup.name]
     short = _SHORT.get(lookup.name)
-    if short is not None and not lookup.place.inside and _is_plain(lookup.place):
+    if short is not None and not place.inside and _is_plain(place):
         found = short(lookup.operand)
         if found is not None:
             return found

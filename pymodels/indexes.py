@@ -93,14 +93,14 @@ def entry(values: Sequence[Any]) -> bytes | None:
 
 def _canonical(value: Any) -> bytes:
     kind = type(value)
-    if kind is str:
+    if isinstance(value, str):
         return b"t" + value.encode()
     if kind in (int, float, Decimal):
         exact = Fraction(value)
         if exact.denominator == 1:
             return b"n%d" % exact.numerator
         return b"n%d/%d" % (exact.numerator, exact.denominator)
-    if kind is bytes:
+    if isinstance(value, bytes):
         return b"b" + value
     return repr(_plain(order_key(value))).encode("utf-8", "backslashreplace")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -45,7 +45,10 @@ from pymodels.tables import (
     unique_table,
 )
 
-M = TypeVar("M")
+if TYPE_CHECKING:
+    from pymodels.models import Model
+
+M = TypeVar("M", bound="Model")
 
 
 class KeyValueQuery(Query[M]):

@@ -11,13 +11,14 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from types import GenericAlias
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
-from pymodels.checks import Unfit, check_name, check_open, constrain, expected
-from pymodels.values import family, order_key
+from pymodels.checks import Unfit, check_each, check_name, check_open, constrain, expected
+from pymodels.values import ARRAYS, SORTABLE, family, order_key
 
 NATIVE: Final = (bytes, datetime)
 """What a decoded record holds as itself; every other scalar has a text form there."""
@@ -84,7 +85,7 @@ class Kind:
 
 
 def convert(value: Any, annotation: Any) -> Any:
-    """Make *annotation*'s Python form of the plain form of a stored value, or return it as it is."""
+    """Return the plain form of a stored value as *annotation* says, or as it is if it does not."""
     try:
         return msgspec.convert(value, annotation, builtin_types=NATIVE)
     except msgspec.ValidationError:
@@ -97,7 +98,7 @@ class Scalar(Kind):
     def __init__(self, annotation: Any, name: str, check: Callable[[Any], None]) -> None:
         self.annotation = annotation
         self.families = frozenset({name})
-        self.check = check  # type: ignore[method-assign]  # one call less per value
+        self.check = check  # type: ignore[method-assign, assignment]  # one call less per value
 
 
 class Null(Kind):
@@ -137,23 +138,7 @@ class Open(Kind):
 
     nullable = True
     is_open = True
-    families = frozenset(
-        [
-            "bool",
-            "number",
-            "text",
-            "bytes",
-            "uuid",
-            "instant",
-            "date",
-            "time",
-            "duration",
-            "list",
-            "tuple",
-            "set",
-            "mapping",
-        ]
-    )
+    families = SORTABLE | ARRAYS | {"mapping"}
 
     def check(self, value: Any) -> None:
         check_open(value)
@@ -206,12 +191,11 @@ SetMembers = _Members
 class Array(Kind):
     """A list, set or tuple whose members are all of one kind."""
 
-    def __init__(self, shape: type, item: Kind, length: Any) -> None:
+    def __init__(self, shape: type[Any], item: Kind, length: Any) -> None:
         self.shape = shape
         self.item = item
-        self.annotation = (
-            tuple[item.annotation, ...] if shape is tuple else shape[item.annotation]  # type: ignore[index]
-        )
+        members = (item.annotation, ...) if shape is tuple else (item.annotation,)
+        self.annotation = GenericAlias(shape, members)
         self.length = length
         if length is not None:
             self.annotation = Annotated[self.annotation, length]
@@ -220,13 +204,7 @@ class Array(Kind):
     def check(self, value: Any) -> None:
         if type(value) is not self.shape:
             raise expected(f"a {self.shape.__name__}", value)
-        check = self.item.check
-        index = 0
-        try:
-            for index, member in enumerate(value):
-                check(member)
-        except Unfit as error:
-            raise error.within(index) from None
+        check_each(value, self.item.check)
         if self.length is not None:
             constrain(list(value), Annotated[list[Any], self.length])
 
@@ -259,7 +237,7 @@ class Positions(Kind):
 
     def __init__(self, items: tuple[Kind, ...]) -> None:
         self.items = items
-        self.annotation = tuple[tuple(item.annotation for item in items)]  # type: ignore[misc]
+        self.annotation = GenericAlias(tuple, tuple(item.annotation for item in items))
 
     def check(self, value: Any) -> None:
         if type(value) is not tuple or len(value) != len(self.items):
@@ -295,7 +273,7 @@ class Table(Kind):
     def __init__(self, item: Kind, length: Any) -> None:
         self.item = item
         self.length = length
-        self.annotation = dict[str, item.annotation]  # type: ignore[name-defined]
+        self.annotation = GenericAlias(dict, (str, item.annotation))
         if length is not None:
             self.annotation = Annotated[self.annotation, length]
 
@@ -335,10 +313,11 @@ class Structured(Kind):
         self.annotation = cls
         self.cls = cls
         self.is_dict = not (dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct))
+        self.python_type: Any = dict if self.is_dict else cls
         self.members: dict[str, tuple[str, Kind, bool]] = {}  # stored name: name, kind, required
 
     def check(self, value: Any) -> None:
-        if type(value) is not (dict if self.is_dict else self.cls):
+        if type(value) is not self.python_type:
             raise expected(f"a {self.cls.__name__}", value)
         if self.is_dict:
             extra = value.keys() - {name for name, _, _ in self.members.values()}
@@ -394,7 +373,7 @@ class Union(Kind):
 
     def __init__(self, options: tuple[Kind, ...]) -> None:
         self.options = options
-        self.annotation = Literal[None] if not options else _union(options)
+        self.annotation = _union(options)
         self.nullable = any(option.nullable for option in options)
         self.families = frozenset().union(*(option.families for option in options))
         self.is_open = any(option.is_open for option in options)
@@ -412,8 +391,7 @@ class Union(Kind):
                     first = error
             else:
                 return
-        assert first is not None
-        if len(self.some) == 1 or first.trail:
+        if first is not None and (len(self.some) == 1 or first.trail):
             raise first
         names = ", ".join(sorted(self.families | ({"None"} if self.nullable else set())))
         raise expected(f"one of {names}", value)
@@ -432,11 +410,9 @@ class Union(Kind):
         return value if option is None else option.pack(value, tag)
 
     def neutral(self, value: Any) -> Any:
-        wanted = {dict: "mapping", list: "list"}.get(type(value))
+        wanted = _STORED_AS.get(type(value), frozenset())
         for option in self.some:
-            if wanted in option.families or (
-                wanted == "list" and option.families & {"set", "tuple"}
-            ):
+            if option.families & wanted:
                 return option.neutral(value)
         return convert(value, self.annotation)
 
@@ -452,6 +428,9 @@ class Union(Kind):
 
     def inner(self) -> Iterable[Kind]:
         return self.options
+
+
+_STORED_AS: Final[dict[type, frozenset[str]]] = {dict: frozenset({"mapping"}), list: ARRAYS}
 
 
 def _union(options: tuple[Kind, ...]) -> Any:

@@ -41,7 +41,7 @@ def get_storage(settings: Settings = None, /, **keywords: Any) -> Storage:
             - a function that returns settings or a storage.
         keywords: settings that go before those.
 
-    Raises ``SettingsError`` (``UnknownBackend``, ``DriverMissing``) for settings that will not do and
+    Raises ``SettingsError`` (``UnknownBackend``, ``DriverMissing``) for settings that will not do,
     ``StorageError`` where the store itself cannot be opened.
 
     >>> get_storage("pymodels.ext.memory").name
@@ -49,8 +49,8 @@ def get_storage(settings: Settings = None, /, **keywords: Any) -> Storage:
     >>> get_storage({"backend": "pymodels.ext.memory", "nmae": "jar"})
     Traceback (most recent call last):
     ...
-    pymodels.errors.SettingsError: pymodels.ext.memory takes no setting 'nmae'; did you mean 'name'? \
-It takes: data, name, read_only
+    pymodels.errors.SettingsError: pymodels.ext.memory takes no setting 'nmae'; did you mean
+    'name'? It takes: data, name, read_only
     """
     if callable(settings) and not isinstance(settings, Storage):
         settings = settings()
@@ -156,8 +156,8 @@ def _named(name: str) -> Any:
         return _entry(_toml(source), entry.split("."), source)
     if source.endswith(".py") or os.sep in source:
         raise SettingsError(
-            f"{source!r} is a path, and no file is run to read settings from it: name an importable "
-            f"module, as in {Path(source).stem + ':' + (entry or 'DATABASE')!r}, or a TOML file"
+            f"{source!r} is a path, and no file is run to read settings from it: name an "
+            f"importable module, as in {Path(source).stem + ':' + (entry or 'DATABASE')!r}, or a TOML file"
         )
     try:
         module = importlib.import_module(source)

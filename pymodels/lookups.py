@@ -1,7 +1,7 @@
 """The only meaning of every lookup: one total function each, and the table of them all.
 
-A function decorated with ``lookup`` takes a stored value (or ``ABSENT``) and an operand, and answers
-for any value of any family. It is thereby right on every backend; a backend that has a faster way
+A function decorated with ``lookup`` takes a stored value (or ``ABSENT``) and an operand, and
+answers for any value of any family. It is thereby right on every backend; a backend that has a faster way
 names the lookup in its own table.
 """
 
@@ -40,8 +40,8 @@ Test = Callable[[Any, Any], bool]
 class LookupMeaning:
     """What one lookup means.
 
-    ``test(value, operand)`` decides. ``check(operand, kind, path)`` returns the operand in its plain
-    form or raises ``OperandInvalid``, when a query is built. ``prepare(operand)`` makes of it what
+    ``test(value, operand)`` decides. ``check(operand, kind, path)`` returns the operand in its
+    plain form or raises ``OperandInvalid``, when a query is built. ``prepare(operand)`` makes of it what
     ``test`` takes, once per query.
     """
 
@@ -101,7 +101,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 @lookup("equals", check=storable, prepare=order_key)
 def equals(value: Any, operand: Any) -> bool:
     """The whole value is the same; ``None`` is true of null and of absent."""
-    return order_key(value) == operand
+    return bool(order_key(value) == operand)
 
 
 @lookup("in", check=each_storable, prepare=lambda operands: frozenset(map(order_key, operands)))
@@ -113,7 +113,7 @@ def in_(value: Any, operands: Any) -> bool:
 @lookup("exists", check=flag)
 def exists(value: Any, operand: Any) -> bool:
     """The record has this place, null included."""
-    return (value is not ABSENT) is operand
+    return bool((value is not ABSENT) == operand)
 
 
 # --- comparison, between values of one family only ------------------------------------------

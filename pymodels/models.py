@@ -105,7 +105,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
 
     @classmethod
     def reference(cls, key: Any) -> Self:
-        """Return *key*, where a type checker expects an instance: ``Person(home=Town.reference(7))``.
+        """Return *key* where an instance is expected: ``Person(home=Town.reference(7))``.
 
         What is returned is the key itself; nothing is loaded.
         """

@@ -116,12 +116,12 @@ def contained(operand: Any, kind: Kind, path: str) -> Any:
         if "text" in kind.families:
             raise _refuse(path, f"holds text, which contains text, not {operand!r}")
         raise _refuse(path, f"holds {_families(kind)}; only text and lists contain something")
-    for item in items:
+    for item in items[1:]:
         try:
             return storable(operand, item, path)
-        except OperandInvalid as error:
-            refused = error
-    raise refused
+        except OperandInvalid:
+            pass  # what the first kind of member says of it is as good a reason as any
+    return storable(operand, items[0], path)
 
 
 def each_contained(operand: Any, kind: Kind, path: str) -> Any:

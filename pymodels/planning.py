@@ -12,8 +12,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import NotImplementedType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never
 
 from pymodels import conditions
 from pymodels.conditions import And, Condition, Lookup, Not, Or
@@ -55,19 +54,17 @@ class Native(Generic[FragmentT]):
     method may return ``NotImplemented`` too.
     """
 
-    lookups: Mapping[
-        str, Callable[[Place, Any], FragmentT | Superset[FragmentT] | NotImplementedType]
-    ] = {}
+    lookups: ClassVar[Mapping[str, Callable[[Place, Any], Any]]] = {}
 
-    def all_of(self, parts: Sequence[FragmentT]) -> FragmentT | NotImplementedType:
+    def all_of(self, parts: Sequence[FragmentT]) -> Any:
         """Return the fragment that is true where all *parts* are."""
         return NotImplemented
 
-    def any_of(self, parts: Sequence[FragmentT]) -> FragmentT | NotImplementedType:
+    def any_of(self, parts: Sequence[FragmentT]) -> Any:
         """Return the fragment that is true where one of *parts* is."""
         return NotImplemented
 
-    def negate(self, part: FragmentT) -> FragmentT | NotImplementedType:
+    def negate(self, part: FragmentT) -> Any:
         """Return the exact complement of *part*."""
         return NotImplemented
 
@@ -80,11 +77,11 @@ class Native(Generic[FragmentT]):
 class Plan:
     """Everything that a storage needs to know of a query.
 
-    ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it, None
-    for all records, and ``rest`` what Python decides after that. ``order`` are the terms (none: by
-    primary key), ``descending`` the direction in which keys break ties; ``native_order`` is how the
-    engine sorts, None if Python does, and ``unordered`` that nobody cares. ``skip`` and ``most`` are
-    for the engine, ``offset`` and ``limit`` for Python: where one pair is set the other is empty.
+    ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it,
+    None for all records, and ``rest`` what Python decides after that. ``order`` are the terms
+    (none: by primary key), ``descending`` the direction in which keys break ties; ``native_order``
+    is how the engine sorts, None if Python does, and ``unordered`` that nobody cares. ``skip`` and
+    ``most`` are for the engine, ``offset`` and ``limit`` for Python: where one pair is set the other is empty.
     ``names`` are the stored fields that will be read, None for all of them.
     """
 
@@ -125,8 +122,8 @@ class _Part(Generic[FragmentT]):
 def split(native: Native[FragmentT], condition: Condition) -> tuple[FragmentT | None, Condition]:
     """Return what the engine runs of *condition* and what is left to decide after it.
 
-    And: what translates is pushed down, the others are kept. Or: only if every part translates. Not:
-    only what is exact. A superset is pushed down and kept as well.
+    And: what translates is pushed down, the others are kept. Or: only if every part translates.
+    Not: only what is exact. A superset is pushed down and kept as well.
     """
     if condition == conditions.EVERYTHING:
         return None, condition
@@ -152,7 +149,7 @@ def _split_and(native: Native[FragmentT], condition: And) -> tuple[FragmentT | N
     whole = fragments[0] if len(fragments) == 1 else native.all_of(fragments)
     if whole is NotImplemented:
         return fragments[0], condition
-    return whole, rest[0] if len(rest) == 1 else And(tuple(rest))  # type: ignore[return-value]
+    return whole, rest[0] if len(rest) == 1 else And(tuple(rest))
 
 
 def _translate(native: Native[FragmentT], condition: Condition) -> _Part[FragmentT] | None:
@@ -164,10 +161,10 @@ def _translate(native: Native[FragmentT], condition: Condition) -> _Part[Fragmen
                 return None
             if isinstance(found, Superset):
                 return _Part(found.fragment, False)
-            return _Part(found, True)  # type: ignore[arg-type]  # narrowed above
+            return _Part(found, True)
         case And():
-            fragment, rest = _split_and(native, condition)
-            return None if fragment is None else _Part(fragment, rest == conditions.EVERYTHING)
+            part = _split_and(native, condition)
+            return None if part[0] is None else _Part(part[0], part[1] == conditions.EVERYTHING)
         case Or(parts):
             translated = [_translate(native, part) for part in parts]
             if any(part is None for part in translated):
@@ -176,13 +173,13 @@ def _translate(native: Native[FragmentT], condition: Condition) -> _Part[Fragmen
             whole = native.any_of([part.fragment for part in some])
             if whole is NotImplemented:
                 return None
-            return _Part(whole, all(part.exact for part in some))  # type: ignore[arg-type]
+            return _Part(whole, all(part.exact for part in some))
         case Not(part):
             inner = _translate(native, part)
             if inner is None or not inner.exact:
                 return None
             whole = native.negate(inner.fragment)
-            return None if whole is NotImplemented else _Part(whole, True)  # type: ignore[arg-type]
+            return None if whole is NotImplemented else _Part(whole, True)
         case _:
             assert_never(condition)
 
@@ -329,7 +326,7 @@ def sort_key(storage: Storage, plan: Plan) -> Callable[[Pair], Any]:
 
 
 def order_reader(storage: Storage, plan: Plan) -> Callable[[Pair], tuple[Any, ...]]:
-    """Return a function from a record to what its terms sort by; None stands for null and absent."""
+    """Return a function from a record to what its terms sort by; None for null and absent."""
     names = tuple(sorted({t.place.stored for t in plan.order if not t.place.is_key}))
     codec, schema = storage.codec, plan.schema
     probe = codec.probe(schema, names)

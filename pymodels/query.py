@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, 
 from pymodels import aggregation, conditions, persistence, updating
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
+    Conflict,
     DuplicateKey,
     MultipleFound,
     OperandInvalid,
@@ -101,7 +102,7 @@ class Query(Generic[M]):
 
     @property
     def _schema(self) -> Schema:
-        return self._model.__schema__  # type: ignore[no-any-return]  # the metaclass makes it
+        return self._model.__schema__
 
     def _with(self, **changes: Any) -> Self:
         other = object.__new__(type(self))
@@ -132,7 +133,7 @@ class Query(Generic[M]):
         if self._asked.offset or self._asked.limit is not None:
             raise QueryError(f"a slice of a query is final: {what} must come before the slice")
 
-    def _combined(self, other: Any, combine: Any) -> Self:
+    def _combined(self, other: Any, combine: Any) -> Any:
         if not isinstance(other, Query):
             return NotImplemented
         if other._model.__schema__.collection != self._schema.collection:
@@ -146,11 +147,11 @@ class Query(Generic[M]):
         right = self._schema.bind(other._asked.condition)
         return self._with(condition=combine(self._asked.condition, right))
 
-    def __and__(self, other: Self) -> Self:
-        return self._combined(other, conditions.both)
+    def __and__(self, other: Query[M]) -> Self:
+        return self._combined(other, conditions.both)  # type: ignore[no-any-return]
 
-    def __or__(self, other: Self) -> Self:
-        return self._combined(other, conditions.either)
+    def __or__(self, other: Query[M]) -> Self:
+        return self._combined(other, conditions.either)  # type: ignore[no-any-return]
 
     # --- order and slices -------------------------------------------------------------------
 
@@ -349,6 +350,7 @@ class Query(Generic[M]):
                     f"get_or_create makes a record of its lookups, and {name!r} is not a field"
                     f"{nearest(name, self._schema.fields)}; give conditions to where()"
                 )
+        taken: DuplicateKey | None = None
         for _ in range(_ATTEMPTS):
             try:
                 return self.get(**lookups), False
@@ -362,7 +364,9 @@ class Query(Generic[M]):
                 taken = error
                 continue  # somebody else made it between the two calls
             return instance, True
-        raise taken
+        raise Conflict(
+            f"{self._schema.name}: others keep making and deleting what was asked for: {lookups!r}"
+        ) from taken
 
     def in_bulk(self, keys: Iterable[Any]) -> dict[Any, M]:
         """Return the records under *keys* that meet the conditions, by key."""

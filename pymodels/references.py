@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from pymodels.errors import DanglingReference, ModelError, RecordNotFound, UsageError
 
 if TYPE_CHECKING:
+    from pymodels.models import Model
     from pymodels.query import Query
 
-M = TypeVar("M")
+M = TypeVar("M", bound="Model")
 
 
 def key_in(value: Any) -> Any:

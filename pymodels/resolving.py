@@ -54,7 +54,7 @@ class Elsewhere:
 
 
 class Unresolved(Exception):
-    pass
+    """A name in an annotation is not to be found yet."""
 
 
 def evaluate(annotation: Any, declared: Declared) -> Any:
@@ -132,7 +132,7 @@ def model_named(name: str, module: str) -> Any:
 
 
 def without_models(annotation: Any) -> tuple[Any, Any]:
-    """Return *annotation* with a reference replaced by its key's type, and the model referred to."""
+    """Return *annotation* with a reference as the type of its key, and the model referred to."""
     if is_model(annotation):
         return _key_type(annotation), annotation
     arguments = get_args(annotation)

@@ -118,10 +118,11 @@ class Schema:
         ...
         pymodels.errors.OperandInvalid: Person.pk: expected text (str), got int 7
         """
-        if hasattr(type(key), "__schema__"):
-            if type(key).__schema__.collection != self.collection:
+        model: Any = type(key)
+        if hasattr(model, "__schema__"):
+            if model.__schema__.collection != self.collection:
                 raise OperandInvalid(
-                    f"{self.name}.{self.key_name}: {type(key).__name__} is another model"
+                    f"{self.name}.{self.key_name}: {model.__name__} is another model"
                 )
             if key.pk is None:
                 raise OperandInvalid(
@@ -157,7 +158,7 @@ class Schema:
     def _bind_lookup(self, lookup: Lookup) -> Lookup:
         if lookup.place is not None and lookup.owner is self.model:
             return lookup
-        owner = lookup.owner
+        owner: Any = lookup.owner
         if owner is not None and owner.__schema__.collection != self.collection:
             raise QueryError(
                 f"{owner.__name__}.{lookup.parts[0]} is a field of another model than {self.name}"

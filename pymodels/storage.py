@@ -63,8 +63,8 @@ CAPABILITIES: Final[Mapping[Capability, str]] = {
 class Storage(ABC):
     """A place where records live.
 
-    ``name`` says in messages which one it is, without credentials. ``bool(storage)`` is always true,
-    ``len(storage)`` counts all its records. As a context manager it closes itself.
+    ``name`` says in messages which one it is, without credentials. ``bool(storage)`` is always
+    true, ``len(storage)`` counts all its records. As a context manager it closes itself.
     """
 
     codec: Codec = MessagePack()
@@ -92,7 +92,7 @@ class Storage(ABC):
 
     @abstractmethod
     def write(self, changes: Sequence[Change]) -> None:
-        """Write one batch, or raise what its first failed expectation calls for and write nothing."""
+        """Write one batch, or raise what the first failed expectation calls for, writing nothing."""
 
     @abstractmethod
     def collections(self) -> Mapping[str, KeyKind]:
@@ -299,15 +299,14 @@ class Storage(ABC):
 
     # --- many records at once ---------------------------------------------------------------
 
-    def rewrite(
-        self, plan: Plan, change: Callable[[Any, Any], Change | None], *, again: bool = True
-    ) -> int:
+    def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
         """Write what *change* makes of each record that *plan* finds, as one batch; count them.
 
         Each change expects the record as it was found. When somebody else was faster, all is found
         and tried anew.
         """
-        for _ in range(_ATTEMPTS if again else 1):
+        overtaken: Exception | None = None
+        for _ in range(_ATTEMPTS):
             changes = [
                 made
                 for key, stored in list(execute(self, plan))

@@ -25,6 +25,8 @@ from pymodels.values import ABSENT
 
 _DELETED: Final[Any] = None
 
+_UNCHANGED: Final[Any] = object()
+
 Place = tuple[str, Any]
 """A collection and a key."""
 
@@ -72,13 +74,13 @@ class Transaction(Storage):
         ACTIVE.set((*ACTIVE.get(), self))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         stack = ACTIVE.get()
         if self in stack:
             ACTIVE.set(stack[: stack.index(self)])
         if self.state in ("committed", "rolled back"):
             return
-        if kind is not None:
+        if error[0] is not None:
             self.rollback()
         else:
             self.commit()
@@ -253,33 +255,39 @@ class Transaction(Storage):
 
     def write(self, changes: Sequence[Change]) -> None:
         self.check_writable()
-        before = dict(self._changed)
+        undo: list[tuple[Place, Any]] = []
         try:
             for change in changes:
-                self._apply(change)
+                undo.append(self._apply(change))
         except BaseException:
-            self._changed = before
+            for place, before in reversed(undo):
+                if before is _UNCHANGED:
+                    self._changed.pop(place, None)
+                else:
+                    self._changed[place] = before
             raise
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: Change) -> tuple[Place, Any]:
+        """Carry out one change, and return what is needed to take it back."""
         schema = change.schema
         place = (schema.collection, change.key)
         found = self.read(schema, (change.key,))[0]
         check_expectation(self.codec, change, found)
-        match change:
-            case Delete():
-                if found is not None:
-                    self._changed[place] = _DELETED
-                return
-            case Put(stored=stored):
-                after = stored
-            case Patch():
-                if not (change.set or change.unset or change.operations):
-                    return
-                after = self.codec.apply(found, change)
+        undo = (place, self._changed.get(place, _UNCHANGED))
+        if isinstance(change, Delete):
+            if found is not None:
+                self._changed[place] = _DELETED
+            return undo
+        if isinstance(change, Put):
+            after = change.stored
+        elif change.set or change.unset or change.operations:
+            after = self.codec.apply(found, change)
+        else:
+            return undo
         for index in schema.unique:
             self._check_unique(schema, index, change.key, after)
         self._changed[place] = after
+        return undo
 
     def _check_unique(self, schema: Schema, index: Index, key: Any, stored: Any) -> None:
         """Refuse at once what the commit would refuse: a unique value that another record has."""

@@ -156,7 +156,7 @@ class Environment:
             )
 
     def fill_up(self) -> None:
-        """Give the file the length that its records imply, where LMDB left its last pages unwritten.
+        """Give the file the length that its records imply; LMDB may leave its last pages unwritten.
 
         They are free pages, so that nothing is lost; but a file that is too short tells thereby
         that it was truncated.
