@@ -199,7 +199,7 @@ class MessagePack(Codec):
         shape = msgspec.defstruct(
             "Probe",
             [
-                (f"f{number}", Union[annotation, None, msgspec.UnsetType], ABSENT)
+                (f"f{number}", Union[annotation, None, msgspec.UnsetType], ABSENT)  # noqa: UP007 - made at run time
                 for number, annotation in enumerate(types.values())
             ],
             rename={f"f{number}": name for number, name in enumerate(types)},

@@ -53,7 +53,8 @@ class ModelMeta(_StructMeta):
                 return super().__new__(mcls, name, bases, namespace, eq=False)
             frame = sys._getframe(1)
             local = frame.f_locals if frame.f_locals is not frame.f_globals else None
-            declared = _read(name, bases, namespace, options, local)
+            declared = Declared(namespace["__module__"], frame.f_globals, local)
+            _read(name, bases, namespace, options, declared)
             cls = super().__new__(
                 mcls,
                 name,
@@ -69,14 +70,14 @@ class ModelMeta(_StructMeta):
             try_to_build(cls)
             return cls
 
-        def __getattribute__(cls, name):
+        def __getattribute__(cls, name):  # noqa: N805 - ruff cannot see that this is a metaclass
             if name[:1] != "_":
                 path = type.__getattribute__(cls, "__paths__").get(name)
                 if path is not None:
                     return path
             return super().__getattribute__(name)
 
-        def __call__(cls, /, **values):
+        def __call__(cls, /, **values):  # noqa: N805
             schema = cls.__schema__
             key = values.pop("pk", None)
             if key is None and schema.key_name != "pk":
@@ -95,7 +96,7 @@ class ModelMeta(_StructMeta):
             return instance
 
         @property
-        def __schema__(cls):
+        def __schema__(cls):  # noqa: N805
             found = type.__getattribute__(cls, "__dict__").get("__resolved__")
             return found if found is not None else build(cls)
 
@@ -128,9 +129,8 @@ def _read(
     bases: tuple[type, ...],
     namespace: dict[str, Any],
     options: dict[str, Any],
-    local_names: Mapping[str, Any] | None,
-) -> Declared:
-    declared = Declared(namespace["__module__"], local_names)
+    declared: Declared,
+) -> None:
     declared.options = _read_options(name, namespace, options)
     annotations = dict(namespace.get("__annotations__", {}))
     concrete = [base for base in bases if is_model(base) and not is_abstract(base)]
@@ -164,7 +164,6 @@ def _read(
         for attribute in declared.fields:
             namespace.pop(attribute, None)
     namespace["__annotations__"] = {} if abstract else dict(declared.annotations)
-    return declared
 
 
 def _read_options(name: str, namespace: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

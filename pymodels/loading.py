@@ -157,7 +157,8 @@ def _named(name: str) -> Any:
     if source.endswith(".py") or os.sep in source:
         raise SettingsError(
             f"{source!r} is a path, and no file is run to read settings from it: name an "
-            f"importable module, as in {Path(source).stem + ':' + (entry or 'DATABASE')!r}, or a TOML file"
+            f"importable module, as in {Path(source).stem + ':' + (entry or 'DATABASE')!r}, or a "
+            "TOML file"
         )
     try:
         module = importlib.import_module(source)

@@ -1,8 +1,8 @@
 """The only meaning of every lookup: one total function each, and the table of them all.
 
 A function decorated with ``lookup`` takes a stored value (or ``ABSENT``) and an operand, and
-answers for any value of any family. It is thereby right on every backend; a backend that has a faster way
-names the lookup in its own table.
+answers for any value of any family. It is thereby right on every backend; a backend that has a
+faster way names the lookup in its own table.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class LookupMeaning:
     """What one lookup means.
 
     ``test(value, operand)`` decides. ``check(operand, kind, path)`` returns the operand in its
-    plain form or raises ``OperandInvalid``, when a query is built. ``prepare(operand)`` makes of it what
-    ``test`` takes, once per query.
+    plain form or raises ``OperandInvalid``, when a query is built. ``prepare(operand)`` makes of
+    it what ``test`` takes, once per query.
     """
 
     name: str

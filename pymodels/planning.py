@@ -81,7 +81,8 @@ class Plan:
     None for all records, and ``rest`` what Python decides after that. ``order`` are the terms
     (none: by primary key), ``descending`` the direction in which keys break ties; ``native_order``
     is how the engine sorts, None if Python does, and ``unordered`` that nobody cares. ``skip`` and
-    ``most`` are for the engine, ``offset`` and ``limit`` for Python: where one pair is set the other is empty.
+    ``most`` are for the engine, ``offset`` and ``limit`` for Python: where one pair is set, the
+    other is empty.
     ``names`` are the stored fields that will be read, None for all of them.
     """
 

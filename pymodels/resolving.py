@@ -7,7 +7,7 @@ names of all models.
 
 from __future__ import annotations
 
-import sys
+import builtins
 import typing
 from collections.abc import Mapping
 from functools import reduce
@@ -23,8 +23,11 @@ from pymodels.fields import FieldOptions
 class Declared:
     """What one class statement declared, until its annotations are all resolved."""
 
-    def __init__(self, module: str, local_names: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, module: str, global_names: Mapping[str, Any], local_names: Mapping[str, Any] | None
+    ) -> None:
         self.module = module
+        self.global_names = global_names
         self.local_names = local_names
         self.fields: dict[str, FieldOptions] = {}
         self.annotations: dict[str, Any] = {}
@@ -64,11 +67,10 @@ def evaluate(annotation: Any, declared: Declared) -> Any:
     if isinstance(annotation, ForwardRef):
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):
-        module = sys.modules.get(declared.module)
-        names = _Names(vars(module) if module else {}, declared)
+        names = _Names(declared)
         try:
             # The text is the class body's own source, as typing.get_type_hints evaluates it too.
-            value = eval(annotation, {}, names)
+            value = eval(annotation, {}, names)  # noqa: S307
         except NameError as error:
             raise Unresolved(
                 f"the annotation {annotation!r} names {error.name!r}, which is not to be found"
@@ -89,27 +91,26 @@ def evaluate(annotation: Any, declared: Declared) -> Any:
     if resolved == arguments:
         return annotation
     if origin in (typing.Union, UnionType):
-        return typing.Union[resolved]
+        return typing.Union[resolved]  # noqa: UP007 - made at run time
     return GenericAlias(origin, resolved)
 
 
 class _Names(dict[str, Any]):
     """The names that an annotation may use: local, of the module, builtin, or any model's."""
 
-    def __init__(self, module: Mapping[str, Any], declared: Declared) -> None:
+    def __init__(self, declared: Declared) -> None:
         super().__init__()
-        self.module = module
+        self.global_names = declared.global_names
         self.local_names = declared.local_names or {}
         self.home = declared.module
 
     def __missing__(self, name: str) -> Any:
         if name in self.local_names:
             return self.local_names[name]
-        if name in self.module:
-            return self.module[name]
-        builtin = sys.modules["builtins"].__dict__
-        if name in builtin:
-            return builtin[name]
+        if name in self.global_names:
+            return self.global_names[name]
+        if hasattr(builtins, name):
+            return getattr(builtins, name)
         found = model_named(name, self.home)
         if found is None:
             raise NameError(f"name {name!r} is not defined", name=name)

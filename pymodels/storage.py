@@ -92,7 +92,7 @@ class Storage(ABC):
 
     @abstractmethod
     def write(self, changes: Sequence[Change]) -> None:
-        """Write one batch, or raise what the first failed expectation calls for, writing nothing."""
+        """Write one batch; or write nothing, and raise what a failed expectation calls for."""
 
     @abstractmethod
     def collections(self) -> Mapping[str, KeyKind]:
@@ -165,7 +165,7 @@ class Storage(ABC):
                 f"{self.name} was opened with read_only=True, so nothing can be written to it"
             )
 
-    def remember(self, instance: Any) -> None:
+    def remember(self, instance: Any) -> None:  # noqa: B027 - most storages need not
         """Note the state of an instance before it changes; only a transaction needs that."""
 
     def query(self, model: type[M], *, allow_scan: bool = True) -> Query[M]:

@@ -258,7 +258,7 @@ class Transaction(Storage):
         undo: list[tuple[Place, Any]] = []
         try:
             for change in changes:
-                undo.append(self._apply(change))
+                undo.append(self._apply(change))  # noqa: PERF401 - an error leaves it half full
         except BaseException:
             for place, before in reversed(undo):
                 if before is _UNCHANGED:

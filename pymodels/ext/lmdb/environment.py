@@ -266,7 +266,7 @@ def _forget_inherited() -> None:
 
     Closing one would clear the parent's readers from the lock file, so they are kept for ever.
     """
-    global _OPENING
+    global _OPENING  # noqa: PLW0603 - another thread of the parent may have held it
     _OPENING = threading.Lock()
     for shared in _ENVIRONMENTS.values():
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(shared.handle))
