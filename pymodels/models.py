@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import msgspec
 
@@ -71,9 +71,10 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         pk: Key[Any] = Key(default=None)
         __schema__: ClassVar[Schema]
         _schema: ClassVar[Schema]
-        _pk: Any
-        _stored: Any
-        _storage: Storage | None
+        # Without annotations, or they would be arguments of the constructor.
+        _pk = cast(Any, None)
+        _stored = cast(Any, None)
+        _storage = cast("Storage | None", None)
     else:
 
         @property
