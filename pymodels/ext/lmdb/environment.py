@@ -176,50 +176,63 @@ class Environment:
         found = self._tables.get(name)
         if found is not None:
             return found
-        with self.naming:
-            found = self._tables.get(name)
-            if found is None:
-                try:
-                    with self.handle.begin() as transaction:
-                        made = self.handle.open_db(name.encode(), txn=transaction, create=False)
-                except lmdb.NotFoundError:
-                    return None
-                except lmdb.Error as error:
-                    self.fail(error)
-                found = self.keep_table(name, made)
-            return found
+        try:
+            if self.read_only:
+                with self.naming:
+                    made = self.handle.open_db(name.encode(), create=False)
+            elif self._has_table(name):
+                # What a read transaction opens is closed again at its end.
+                with self.handle.begin(write=True) as transaction:
+                    made = self.handle.open_db(name.encode(), txn=transaction, create=False)
+            else:
+                return None
+        except lmdb.NotFoundError:
+            return None
+        except lmdb.Error as error:
+            self.fail(error)
+        return self.keep_table(name, made)
+
+    def known_table(self, name: str) -> Table | None:
+        """Return a table that this process has opened, or None."""
+        return self._tables.get(name)
+
+    def _has_table(self, name: str) -> bool:
+        """Look without waiting for a writer, as most of those who ask only want to read."""
+        with self.handle.begin() as transaction:
+            return transaction.get(name.encode()) is not None
 
     def make_tables(self, names: Sequence[str]) -> None:
         """Make the tables that are missing, in a transaction of their own.
 
-        LMDB wants a transaction that opens tables to be the only one in the process that does.
+        LMDB wants a transaction that opens tables to be the only one in the process that does; so
+        all of them are write transactions, of which there is but one at a time.
         """
         if all(name in self._tables for name in names):
             return
-        if all(self.table(name) is not None for name in names):
-            return
-        with self.naming:
-            try:
-                with self.handle.begin(write=True) as transaction:
-                    made = [
-                        (name, self.handle.open_db(name.encode(), txn=transaction, create=True))
-                        for name in names
-                    ]
-            except lmdb.DbsFullError as error:
-                raise StorageFull(
-                    f"{self.name} has no room for another collection or unique index: open it with "
-                    "a larger max_tables"
-                ) from error
-            except lmdb.Error as error:
-                self.fail(error)
-            for name, handle in made:
-                self.keep_table(name, handle)
+        try:
+            with self.handle.begin(write=True) as transaction:
+                made = [
+                    (name, self.handle.open_db(name.encode(), txn=transaction, create=True))
+                    for name in names
+                ]
+        except lmdb.DbsFullError as error:
+            raise StorageFull(
+                f"{self.name} has no room for another collection or unique index: open it with "
+                "a larger max_tables"
+            ) from error
+        except lmdb.Error as error:
+            self.fail(error)
+        for name, handle in made:
+            self.keep_table(name, handle)
 
     def keep_table(self, name: str, handle: Any) -> Table:
         """Note the handle of a table; transactions that began before cannot use it."""
-        self.opened += 1
-        table = self._tables[name] = Table(handle, self.opened)
-        return table
+        with self.naming:
+            table = self._tables.get(name)
+            if table is None:
+                self.opened += 1
+                table = self._tables[name] = Table(handle, self.opened)
+            return table
 
     # --- errors -----------------------------------------------------------------------------
 

@@ -130,20 +130,18 @@ class WriteBatch(Snapshot):
         made = self._made.get(table)
         if made is not None:
             return made
-        found = self._shared.table(table)
-        if found is None or found.number <= self._opened:
-            return None if found is None else found.handle
-        return self._open_here(table)
+        found = self._shared.known_table(table)
+        if found is not None and found.number <= self._opened:
+            return found.handle
+        return self._open_here(table, create=False)
 
-    def _open_here(self, table: str) -> Any:
-        """Open, for this transaction, a table that another process made since it began."""
-        if not self._made:
-            self._shared.naming.acquire()
+    def _open_here(self, table: str, *, create: bool) -> Any | None:
+        """Open, for this transaction, a table that the process has not used before it began."""
         try:
-            made = self._shared.handle.open_db(table.encode(), txn=self._transaction, create=True)
+            made = self._shared.handle.open_db(table.encode(), txn=self._transaction, create=create)
+        except lmdb.NotFoundError:
+            return None
         except lmdb.Error as error:
-            if not self._made:
-                self._shared.naming.release()
             self._shared.fail(error)
         self._made[table] = made
         return made
@@ -151,7 +149,7 @@ class WriteBatch(Snapshot):
     def put(self, table: str, key: bytes, value: bytes) -> None:
         handle = self._handle(table)
         if handle is None:
-            handle = self._open_here(table)
+            handle = self._open_here(table, create=True)
         try:
             self._transaction.put(key, value, db=handle)
         except lmdb.Error as error:
@@ -181,8 +179,6 @@ class WriteBatch(Snapshot):
 
     def _made_known(self, *, keep: bool) -> None:
         self._done = True
-        if self._made:
-            if keep:
-                for name, handle in self._made.items():
-                    self._shared.keep_table(name, handle)
-            self._shared.naming.release()
+        if keep:
+            for name, handle in self._made.items():
+                self._shared.keep_table(name, handle)
