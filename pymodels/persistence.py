@@ -16,7 +16,7 @@ from pymodels.checks import Unfit
 from pymodels.errors import DuplicateKey, UnsavedReference, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import matcher
-from pymodels.references import key_in
+from pymodels.references import key_in, keys_in
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
@@ -193,8 +193,7 @@ def _prepare(
 def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> _Pending:
     schema, codec = instance._schema, target.codec
     key, before = instance._pk, instance._stored
-    changed = codec.difference(schema, before, instance)
-    changed |= _unknown_fill(target, schema, before)
+    changed = _missing_fill(target, instance, before) | codec.difference(schema, before, instance)
     if not changed:
         if check:
             target_check: Change | None = Patch(schema, key, expect=target.expectation(before))
@@ -243,16 +242,19 @@ def _undeclared(schema: Schema) -> dict[str, Any]:
     return {name: value for name, value in schema.fill.items() if name not in schema.stored}
 
 
-def _unknown_fill(target: Storage, schema: Schema, stored: Any) -> dict[tuple[str, ...], Any]:
-    wanted = _undeclared(schema)
-    if not wanted:
+def _missing_fill(target: Storage, instance: Any, stored: Any) -> dict[tuple[str, ...], Any]:
+    """Return what the view demands and the record lacks: a declared default is not stored yet."""
+    schema: Schema = instance._schema
+    if not schema.fill:
         return {}
-    held = target.codec.document(stored)
-    return {
-        (name,): target.codec.stored_value(_OPEN, value)
-        for name, value in wanted.items()
-        if held.get(name) is None
-    }
+    held, found = target.codec.document(stored), {}
+    for name, value in schema.fill.items():
+        info = schema.stored.get(name)
+        value = value if info is None else keys_in(info.held(instance))
+        if held.get(name) is None and value is not None:
+            kind = _OPEN if info is None else info.kind
+            found[(name,)] = target.codec.stored_value(kind, value)
+    return found
 
 
 def unknown_fields(instance: Any, schema: Schema) -> dict[str, Any]:
