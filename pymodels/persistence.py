@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
 from pymodels.checks import Unfit
-from pymodels.errors import DuplicateKey, UnsavedReference, ValidationError
+from pymodels.errors import DuplicateKey, UnsavedReference, Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import matcher
 from pymodels.references import key_in, keys_in
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
+    from pymodels.codecs import Codec
     from pymodels.storage import Storage
 
 
@@ -28,9 +29,8 @@ _OPEN: Final = Open()
 # --- loading --------------------------------------------------------------------------------
 
 
-def loader(storage: Storage, schema: Schema) -> Callable[[Any, Any], Any]:
-    """Return a function from a key and a stored form to the instance of the schema's model."""
-    codec, home = storage.codec, storage.home
+def loader(codec: Codec, schema: Schema, home: Storage) -> Callable[[Any, Any], Any]:
+    """Return a function from a key and a stored form to an instance that belongs to *home*."""
     decode, errors = codec.decoder(schema), codec.errors
 
     def load(key: Any, stored: Any) -> Any:
@@ -160,6 +160,7 @@ def save(
     target = storage.current
     home = storage.home
     for instance in instances:
+        _check_supported(instance._schema, home)
         instance.before_save()
         validate(instance)
     pending = [
@@ -179,6 +180,16 @@ def save(
     for one in pending:
         one.instance.after_save(one.created)
     return len(changes)
+
+
+def _check_supported(schema: Schema, home: Storage) -> None:
+    """Refuse what the storage would silently not do."""
+    if schema.unique and "unique" not in home.capabilities:
+        names = " and ".join(", ".join(index.fields) for index in schema.unique)
+        raise Unsupported(
+            f"{schema.name}: {names} must be unique, and {home.name} cannot see to that: declare "
+            "the model without, or choose a storage whose capabilities have 'unique'"
+        )
 
 
 def _prepare(
