@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
 
 from pymodels.checks import Unfit
@@ -60,7 +61,7 @@ Fragment: TypeAlias = Keys | KeyRange | Prefix | UniqueValue
 
 def _equals(place: Place, operand: Any) -> Any:
     if place.is_key:
-        return Keys(frozenset() if operand is None else frozenset({operand}))
+        return _in(place, (operand,))
     info = place.field
     if info is not None and info.options.unique and not place.inside and operand is not None:
         return Superset(UniqueValue(info.stored, operand))
@@ -70,7 +71,14 @@ def _equals(place: Place, operand: Any) -> Any:
 def _in(place: Place, operands: Any) -> Any:
     if not place.is_key:
         return NotImplemented
-    return Keys(frozenset(operand for operand in operands if operand is not None))
+    return Keys(frozenset(_as_key(operand) for operand in operands if operand is not None))
+
+
+def _as_key(operand: Any) -> Any:
+    """Return the key that equals *operand*, if there can be one: 2.0 asks for the key 2."""
+    if isinstance(operand, float | Decimal) and operand == int(operand):
+        return int(operand)
+    return operand
 
 
 def _encodable(place: Place, operand: Any) -> bool:
