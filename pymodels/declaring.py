@@ -40,9 +40,8 @@ _OPTIONS: Final = (
 )
 
 
-@typing.dataclass_transform(
-    kw_only_default=True, eq_default=False, field_specifiers=(Field, Key, Related)
-)
+# Related is no specifier: mypy would demand it from the constructor, as a field without a default.
+@typing.dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(Field, Key))
 class ModelMeta(_StructMeta):
     """Makes models; answers ``Person.age`` with a path and ``Person(...)`` with a new record."""
 

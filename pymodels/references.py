@@ -7,7 +7,7 @@ writes a record puts the keys in first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableSequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
 
 from pymodels.errors import DanglingReference, ModelError, RecordNotFound, UsageError
 
@@ -237,7 +237,7 @@ class Related(Generic[M]):
         lookup = f"{self._field}__contains" if many else self._field
         return model.objects(instance.storage).where(**{lookup: instance.pk})
 
-    def __set__(self, instance: object, value: Any) -> None:
+    def __set__(self, instance: object, value: Never) -> None:
         raise UsageError(
             f"{type(instance).__name__}.{self._name} is what others refer here with: "
             f"set their field {self._field!r} instead"
