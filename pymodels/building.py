@@ -12,6 +12,7 @@ from pymodels import conditions
 from pymodels.annotations import compile_kind
 from pymodels.checks import Unfit
 from pymodels.errors import ModelError, QueryError
+from pymodels.fields import Field
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.paths import Path
 from pymodels.references import ListReference, Reference
@@ -41,6 +42,10 @@ def try_to_build(cls: Any) -> None:
 def build(cls: Any) -> Schema:
     if not is_model(cls):
         raise ModelError("Model itself has no records: declare a class of your own")
+    if is_abstract(cls):
+        raise ModelError(
+            f"{cls.__name__} is abstract, so it has no records: use a model that inherits from it"
+        )
     try:
         return _build_now(cls)
     except Unresolved as error:
@@ -57,6 +62,11 @@ def _build_now(cls: Any) -> Schema:
         for name, options in base.__declared__.fields.items():
             annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
             try:
+                if isinstance(annotation, type) and issubclass(annotation, Field):
+                    raise ModelError(
+                        f"name the type in brackets, as in {annotation.__name__}[str] (a type "
+                        "variable is none: a model cannot be generic)"
+                    )
                 plain, target = without_models(annotation)
                 kind = compile_kind(plain, naive=options.naive)
                 stored = options.name or name
@@ -67,13 +77,6 @@ def _build_now(cls: Any) -> Schema:
                 raise ModelError(f"{cls.__name__}.{name}: {error}") from error
             if base is cls:
                 own[name] = kind.annotation
-    taken: dict[str, str] = {}
-    for info in fields.values():
-        other = taken.setdefault(info.stored, info.name)
-        if other != info.name:
-            raise ModelError(
-                f"{cls.__name__}: {other} and {info.name} are both stored as {info.stored!r}"
-            )
     key = declared_key(cls)
     parent = next((base for base in lineage[1:]), None)
     collection = declared.options.get("collection") or (
@@ -100,13 +103,24 @@ def _build_now(cls: Any) -> Schema:
                 is_list = "list" in info.kind.families
                 attribute = ListReference if is_list else Reference
                 slot = _slot_of(cls, name)
-                type.__setattr__(cls, name, attribute(name, info.reference, slot))
+                _set_attribute(cls, name, attribute(name, info.reference, slot))
     if key:
-        type.__setattr__(cls, key[0], _pk_attribute())
+        _set_attribute(cls, key[0], _pk_attribute())
     declared.local_names = None
-    type.__setattr__(cls, "__resolved__", schema)
-    type.__setattr__(cls, "_schema", schema)  # for instances: they exist only once it does
+    if not is_abstract(cls):
+        type.__setattr__(cls, "_schema", schema)
     return schema
+
+
+def _set_attribute(cls: Any, name: str, attribute: Any) -> None:
+    """Set what instances find under *name*; on the class itself a property stands before it."""
+    meta = type(cls)
+    path = meta.__dict__.get(name)
+    if path is not None:
+        delattr(meta, name)
+    type.__setattr__(cls, name, attribute)
+    if path is not None:
+        setattr(meta, name, path)
 
 
 def _no_slot(instance: Any) -> Any:
@@ -195,7 +209,12 @@ def _indexes(schema: Schema, lineage: list[Any]) -> tuple[Index, ...]:
             kind = info.options.index if isinstance(info.options.index, str) else ""
             found[info.stored] = Index(info.stored, (info.stored,), info.options.unique, kind)
     for base in reversed(lineage):
-        for given in base.__declared__.options.get("indexes", ()):
+        wanted = base.__declared__.options.get("indexes", ())
+        if isinstance(wanted, str | Mapping) or not isinstance(wanted, Iterable):
+            raise ModelError(
+                f"{schema.name}: indexes is a list of indexes, as in [{wanted!r}], not {wanted!r}"
+            )
+        for given in wanted:
             index = _index(schema, given)
             found[index.name] = index
     return tuple(found.values())

@@ -12,7 +12,7 @@ import copy
 import re
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, get_origin
 
 import msgspec
@@ -40,6 +40,18 @@ _OPTIONS: Final = (
 )
 
 
+class _SchemaOfClass:
+    """The attribute by which a model gives its schema, and an instance's type shows it is a model.
+
+    The metaclass itself has none, so that a class is not mistaken for an instance.
+    """
+
+    def __get__(self, cls: Any, metaclass: type) -> Any:
+        if cls is None:
+            raise AttributeError("__schema__")
+        return cls._schema or build(cls)
+
+
 # Related is no specifier: mypy would demand it from the constructor, as a field without a default.
 @typing.dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(Field, Key))
 class ModelMeta(_StructMeta):
@@ -49,35 +61,41 @@ class ModelMeta(_StructMeta):
 
         def __new__(mcls, name, bases, namespace, **options):
             if not any(isinstance(base, ModelMeta) for base in bases):
-                return super().__new__(mcls, name, bases, namespace, eq=False)
+                root = super().__new__(mcls, name, bases, namespace, eq=False)
+                root._schema = None
+                return root
             frame = sys._getframe(1)
             local = frame.f_locals if frame.f_locals is not frame.f_globals else None
             declared = Declared(namespace["__module__"], frame.f_globals, local)
             _read(name, bases, namespace, options, declared)
+            # Each model has a metaclass of its own, with a property a field: Person.age is a path,
+            # while instances and all other attributes of the class keep the speed of C.
+            abstract = declared.options.get("abstract")
+            own = mcls if abstract else type.__new__(type, f"{name}Meta", (mcls,), {})
             cls = super().__new__(
-                mcls,
+                own,
                 name,
                 bases,
                 namespace,
                 kw_only=True,
                 eq=False,
-                rename={n: o.name for n, o in _all_fields(bases, declared).items() if o.name},
+                rename=_stored_names(name, _all_fields(bases, declared)),
             )
             cls.__declared__ = declared
-            cls.__resolved__ = None
-            cls.__paths__ = _paths(cls)
+            cls._schema = None
+            if not abstract:
+                for field in _names(cls):
+                    setattr(own, field, property(_always(Path.of(cls, field))))
             try_to_build(cls)
             return cls
 
-        def __getattribute__(cls, name):  # noqa: N805 - ruff cannot see that this is a metaclass
-            if name[:1] != "_":
-                path = type.__getattribute__(cls, "__paths__").get(name)
-                if path is not None:
-                    return path
-            return super().__getattribute__(name)
-
-        def __call__(cls, /, **values):  # noqa: N805
+        def __call__(cls, /, *positional, **values):  # noqa: N805
             schema = cls.__schema__
+            if positional:
+                raise UsageError(
+                    f"{cls.__name__} takes its fields by name, not by position: write "
+                    f"{cls.__name__}({next(iter(schema.fields), 'pk')}={positional[0]!r})"
+                )
             key = values.pop("pk", None)
             if key is None and schema.key_name != "pk":
                 key = values.pop(schema.key_name, None)
@@ -94,10 +112,7 @@ class ModelMeta(_StructMeta):
                     setattr(instance, reference, values[reference])
             return instance
 
-        @property
-        def __schema__(cls):  # noqa: N805
-            found = type.__getattribute__(cls, "__dict__").get("__resolved__")
-            return found if found is not None else build(cls)
+        __schema__ = _SchemaOfClass()
 
 
 def _constructor_error(cls: Any, values: Mapping[str, Any], error: TypeError) -> UsageError:
@@ -132,6 +147,11 @@ def _read(
 ) -> None:
     declared.options = _read_options(name, namespace, options)
     annotations = dict(namespace.get("__annotations__", {}))
+    if "__init__" in namespace:
+        raise ModelError(
+            f"{name}: a model cannot have an __init__ of its own: compute defaults with "
+            "Field(default_factory=...), or write a class method that makes records"
+        )
     concrete = [base for base in bases if is_model(base) and not is_abstract(base)]
     if len(concrete) > 1:
         raise ModelError(
@@ -150,10 +170,11 @@ def _read(
                 else value.options.type
             )
             annotations[attribute] = marked
+    _refuse_hidden_fields(name, bases, namespace, annotations)
     for attribute, annotation in annotations.items():
         _read_attribute(name, attribute, annotation, namespace, declared)
     if not declared.options.get("abstract"):
-        _take_from_abstract(name, bases, concrete, declared)
+        _take_from_abstract(bases, concrete, declared)
         _default_from_must_have(concrete, declared)
     for attribute, field in declared.fields.items():
         namespace.pop(attribute, None)
@@ -197,21 +218,27 @@ def _read_attribute(
             f"{model}.{attribute}: the name of a field has no leading or double underscore; "
             "Field(name=...) gives it any stored name"
         )
-    if _marks_key(annotation, declared, attribute, model):
-        if declared.key is not None:
-            raise ModelError(f"{model}: {declared.key[0]} and {attribute} are both declared as key")
-        declared.key = (attribute, annotation)
-        namespace.pop(attribute, None)
-        return
     if isinstance(value, Field):
         field = value.options
     else:
         field = FieldOptions(default=value) if value is not MISSING else FieldOptions()
-    if attribute in _reserved():
+    is_key = _marks_key(annotation, declared, attribute, model)
+    if attribute in _reserved() and not (is_key and attribute == "pk"):
         raise ModelError(
             f"{model}.{attribute}: every model has a {attribute!r} of its own; choose another name "
             f"and keep the stored one with Field(name={attribute!r})"
         )
+    if is_key:
+        if declared.key is not None:
+            raise ModelError(f"{model}: {declared.key[0]} and {attribute} are both declared as key")
+        if not field.suit_key:
+            raise ModelError(
+                f"{model}.{attribute}: a key has no options but default=None, label and help, "
+                f"not {field!r}"
+            )
+        declared.key = (attribute, annotation)
+        namespace.pop(attribute, None)
+        return
     declared.fields[attribute] = field
     declared.annotations[attribute] = annotation
 
@@ -228,28 +255,46 @@ def _marks_key(annotation: Any, declared: Declared, attribute: str, model: str) 
     return get_origin(annotation) is Annotated and KEY_MARK in annotation.__metadata__
 
 
-def _take_from_abstract(
-    name: str, bases: tuple[type, ...], concrete: list[Any], declared: Declared
+def _inherited(bases: tuple[type, ...]) -> list[Any]:
+    """Return the models above, the nearest first: in the order in which Python looks them up."""
+    found = [base for parent in bases if is_model(parent) for base in lineage_of(parent)]
+    return list(dict.fromkeys(reversed(found)))[::-1]
+
+
+def _refuse_hidden_fields(
+    name: str, bases: tuple[type, ...], namespace: Mapping[str, Any], annotations: Mapping[str, Any]
 ) -> None:
+    for base in _inherited(bases):
+        for attribute in base.__declared__.fields:
+            if attribute in namespace and attribute not in annotations:
+                raise ModelError(
+                    f"{name}.{attribute}: this would hide the field {attribute!r} of "
+                    f"{base.__name__}: annotate it to declare the field anew, or choose another "
+                    "name"
+                )
+
+
+def _take_from_abstract(bases: tuple[type, ...], concrete: list[Any], declared: Declared) -> None:
     """Copy the fields of abstract parents: two Structs with fields could not both be bases."""
-    inherited = {
+    there = {
         n for parent in concrete for base in lineage_of(parent) for n in base.__declared__.fields
     }
-    for parent in reversed(bases):
-        if not is_model(parent):
-            continue
-        for base in reversed(lineage_of(parent)):
-            if not is_abstract(base):
-                continue
-            source = base.__declared__
-            for attribute, field in source.fields.items():
-                if attribute not in declared.fields and attribute not in inherited:
-                    declared.fields[attribute] = field
-                    declared.annotations[attribute] = Elsewhere(
-                        source.annotations[attribute], source
-                    )
-            if declared.key is None and source.key is not None and not concrete:
-                declared.key = (source.key[0], Elsewhere(source.key[1], source))
+    own, own_annotations = declared.fields, declared.annotations
+    declared.fields, declared.annotations = {}, {}
+    abstract = [base for base in _inherited(bases) if is_abstract(base)]
+    for base in reversed(abstract):
+        source = base.__declared__
+        for attribute, field in source.fields.items():
+            if attribute not in there:
+                declared.fields[attribute] = field
+                declared.annotations[attribute] = Elsewhere(source.annotations[attribute], source)
+    declared.fields |= own
+    declared.annotations |= own_annotations
+    if declared.key is None and not concrete:
+        base = next((base for base in abstract if base.__declared__.key is not None), None)
+        if base is not None:
+            name, annotation = base.__declared__.key
+            declared.key = (name, Elsewhere(annotation, base.__declared__))
 
 
 def _default_from_must_have(concrete: list[Any], declared: Declared) -> None:
@@ -301,10 +346,26 @@ def _all_fields(bases: tuple[type, ...], declared: Declared) -> dict[str, FieldO
     return found | declared.fields
 
 
-def _paths(cls: Any) -> dict[str, Path[Any]]:
-    names = [n for base in reversed(lineage_of(cls)) for n in base.__declared__.fields]
+def _stored_names(model: str, fields: Mapping[str, FieldOptions]) -> dict[str, str]:
+    """Return the stored names that differ from the attributes'; no two fields share one."""
+    taken: dict[str, str] = {}
+    for name, field in fields.items():
+        other = taken.setdefault(field.name or name, name)
+        if other != name:
+            raise ModelError(
+                f"{model}: {other} and {name} are both stored as {field.name or name!r}"
+            )
+    return {name: field.name for name, field in fields.items() if field.name}
+
+
+def _names(cls: Any) -> set[str]:
+    names = {name for base in lineage_of(cls) for name in base.__declared__.fields}
     key = declared_key(cls)
-    return {name: Path.of(cls, name) for name in (*names, "pk", *([key[0]] if key else ()))}
+    return names | {"pk"} | ({key[0]} if key else set())
+
+
+def _always(path: Path[Any]) -> Callable[[Any], Path[Any]]:
+    return lambda cls: path
 
 
 def _reserved() -> frozenset[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Final, ForwardRef, Generic, TypeVar, overload
 
 from pymodels.errors import ModelError
+from pymodels.lookups import nearest
 
 if TYPE_CHECKING:
     from pymodels.paths import Path
@@ -31,6 +32,20 @@ class _KeyMark:
 
 
 KEY_MARK: Final = _KeyMark()
+
+
+_OPTIONS: Final = (
+    "default",
+    "default_factory",
+    "index",
+    "unique",
+    "choices",
+    "validators",
+    "name",
+    "naive",
+    "label",
+    "help",
+)
 
 
 def _inner(item: Any) -> Any:
@@ -102,6 +117,12 @@ class Field(Generic[T]):
     else:
 
         def __init__(self, type=MISSING, /, **options):
+            for option in options:
+                if option not in _OPTIONS:
+                    raise ModelError(
+                        f"a {self.__class__.__name__} has no option {option!r}"
+                        f"{nearest(option, _OPTIONS)}; it takes {', '.join(_OPTIONS)}"
+                    )
             self.options = FieldOptions(type, **options)
 
         def __class_getitem__(cls, item):
@@ -162,9 +183,15 @@ class FieldOptions:
             raise ModelError(f"default_factory must be callable, not {default_factory!r}")
         if name is not None and (not isinstance(name, str) or not name):
             raise ModelError(f"the stored name of a field is text, not {name!r}")
-        validators = (validators,) if callable(validators) else tuple(validators)
+        validators = (
+            tuple(validators)
+            if isinstance(validators, Iterable) and not callable(validators)
+            else (validators,)
+        )
         if not all(map(callable, validators)):
-            raise ModelError(f"validators must be callable: {validators!r}")
+            raise ModelError(f"validators are functions of one value, not {validators!r}")
+        if choices is not None and (isinstance(choices, str) or not isinstance(choices, Iterable)):
+            raise ModelError(f"choices are a list of values, not {choices!r}")
         self.type = _inner(type)
         self.default = default
         self.default_factory = default_factory
@@ -176,6 +203,21 @@ class FieldOptions:
         self.naive = naive
         self.label = label
         self.help = help
+
+    @property
+    def suit_key(self) -> bool:
+        """Whether a key may have these options; it is unique and indexed without any."""
+        return self.default in (MISSING, None) and not any(
+            (
+                self.default_factory,
+                self.index,
+                self.unique,
+                self.choices is not None,
+                self.validators,
+                self.name,
+                self.naive,
+            )
+        )
 
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in self.__slots__}
