@@ -53,7 +53,8 @@ class Patch:
 
     ``set`` and ``unset`` name places by their stored path; values are in the storage's own form.
     ``operations`` are computed from the record as it is when the patch is written. A patch that
-    changes nothing only asserts what it expects.
+    changes nothing only asserts what it expects, and so does one that finds no record and did not
+    expect any.
     """
 
     schema: Schema
