@@ -12,7 +12,15 @@ from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation
-from pymodels.tables import FORMAT, META, Batch, CollectionRecord, records_table, unique_table
+from pymodels.tables import (
+    FORMAT,
+    META,
+    Batch,
+    CollectionRecord,
+    check_key_kind,
+    records_table,
+    unique_table,
+)
 
 if TYPE_CHECKING:
     from pymodels.keyvalue import KeyValueStorage
@@ -75,12 +83,7 @@ class BatchWriter:
         is_new = known is None
         if known is None:
             known = CollectionRecord(schema.key.name, {})
-        if known.key != schema.key.name:
-            raise ModelError(
-                f"{schema.name} declares {schema.key.name} keys, and the collection {name!r} in "
-                f"{self.storage.name} has {known.key} keys: declare Key[...] as it was, or another "
-                "collection"
-            )
+        check_key_kind(known, schema, self.storage.name)
         added = [
             index_record(schema, index)
             for index in schema.unique

@@ -40,6 +40,7 @@ from pymodels.tables import (
     Batch,
     CollectionRecord,
     View,
+    check_key_kind,
     records_table,
     tables_for,
     unique_table,
@@ -98,6 +99,9 @@ class KeyValueStorage(Storage):
         if most == 0:
             return
         with self.view() as view:
+            known = self.collection_record(view, plan.schema.collection)
+            if known is not None:
+                check_key_kind(known, plan.schema, self.name)
             for key, stored in self._pairs(view, plan, descending=descending):
                 if skip:
                     skip -= 1

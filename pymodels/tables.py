@@ -12,7 +12,9 @@ from typing import Final, Protocol
 import msgspec
 
 from pymodels.changes import Change
+from pymodels.errors import ModelError
 from pymodels.indexes import IndexRecord
+from pymodels.schema import Schema
 
 FORMAT: Final = 1
 """The version of what is written here; a file of a later version is refused."""
@@ -43,6 +45,16 @@ def tables_for(changes: Sequence[Change]) -> list[str]:
         for index in schema.unique:
             names[unique_table(schema.collection, index.name)] = None
     return list(names)
+
+
+def check_key_kind(known: CollectionRecord, schema: Schema, storage: str) -> None:
+    """Raise ``ModelError`` if a model declares other keys than its collection has."""
+    if known.key != schema.key.name:
+        raise ModelError(
+            f"{schema.name} declares {schema.key.name} keys, and the collection "
+            f"{schema.collection!r} in {storage} has {known.key} keys: declare Key[...] as it was, "
+            "or another collection"
+        )
 
 
 class View(Protocol):
