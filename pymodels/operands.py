@@ -31,10 +31,13 @@ def _kept(value: Any) -> Any:
 
 
 def plain(operand: Any, kind: Kind, path: str) -> Any:
-    """Return *operand* as what a condition compares: enums by value, structures as mappings."""
+    """Return *operand* as what a condition compares: enums by value, structures as mappings.
+
+    What has members is copied.
+    """
     if isinstance(operand, Enum):
         return operand.value
-    if "mapping" in kind.families and not isinstance(operand, dict):
+    if isinstance(operand, list | tuple | set | dict) or "mapping" in kind.families:
         try:
             kind.check(operand)
         except Unfit:
@@ -53,7 +56,7 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
         _naive_or_open(operand)
     except Unfit as error:
         raise _refuse(path, f"{error.trail or 'the operand'}: {error.reason}") from None
-    return operand
+    return _OPEN.pack(operand, _kept)  # a copy: a query does not change with its operand
 
 
 def _naive_or_open(operand: Any) -> None:
