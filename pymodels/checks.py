@@ -75,7 +75,9 @@ def check_int(value: Any) -> None:
     if type(value) is not int:
         raise expected("an int", value)
     if not -(2**63) <= value < 2**63:
-        raise Unfit(f"{value} does not fit in 64 signed bits")
+        # Python refuses to write an int of thousands of digits.
+        shown = value if value.bit_length() < 1000 else f"an int of {value.bit_length()} bits"
+        raise Unfit(f"{shown} does not fit in 64 signed bits")
 
 
 def check_float(value: Any) -> None:
