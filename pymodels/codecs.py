@@ -303,7 +303,10 @@ class MessagePack(Codec):
     def _compute(self, stored: bytes, patch: Patch) -> dict[StoredPath, Raw]:
         schema = patch.schema
         names = tuple(info.stored for info in schema.fields.values())
-        record = self.probe(schema, names)(stored)
+        try:
+            record = self.probe(schema, names)(stored)
+        except msgspec.DecodeError as error:
+            raise self.invalid(schema, patch.key, stored, error) from error
         position = {name: number for number, name in enumerate(schema.fields)}
 
         def read(path: str) -> Any:

@@ -16,9 +16,12 @@ from pymodels.conditions import And, Condition, Lookup, Not, Or, lookups_in
 from pymodels.kinds import Scalar, Structured, Union, is_index
 from pymodels.lookups import LOOKUPS
 from pymodels.schema import Place
-from pymodels.values import ABSENT, NULLS, family, is_array
+from pymodels.values import ABSENT, NULLS, family, is_array, order_key
 
 Predicate: TypeAlias = Callable[[Any, Any], bool]
+_TWO_FORMS: Final = frozenset({"uuid", "instant"})
+"""Families whose values do not sort by themselves: by number, and whatever the zone."""
+
 Reader: TypeAlias = Callable[[Any, Any], Any]
 
 
@@ -88,7 +91,7 @@ def value_test(lookup: Lookup) -> Callable[[Any], bool]:
     place = _place(lookup)
     meaning = LOOKUPS[lookup.name]
     short = _SHORT.get(lookup.name)
-    if short is not None and not place.inside and _is_plain(place):
+    if short is not None and not place.inside and is_plain(place):
         found = short(lookup.operand)
         if found is not None:
             return found
@@ -146,10 +149,31 @@ def reader(place: Place, position: str) -> Reader:
     return lambda record, key: next(read(record))
 
 
+def order_value(place: Place, position: str) -> Reader:
+    """Return a function (probe, key) to what a record sorts by at *place*, None for nothing."""
+    if place.is_key:
+        return lambda record, key: key
+    read = reader(place, position)
+    if is_plain(place) and not place.inside and not place.kind.families & _TWO_FORMS:
+        get = operator.attrgetter(position)
+
+        def plain(record: Any, key: Any) -> Any:
+            value = get(record)
+            return None if value is ABSENT else value
+
+        return plain
+
+    def general(record: Any, key: Any) -> Any:
+        value = read(record, key)
+        return None if value is None or value is ABSENT else order_key(value)
+
+    return general
+
+
 # --- shorter tests where the declared type leaves no doubt ----------------------------------
 
 
-def _is_plain(place: Place) -> bool:
+def is_plain(place: Place) -> bool:
     """Tell whether all values here are of one family, as themselves: no enums, nothing open."""
     kind = place.kind
     if place.is_key or isinstance(kind, Scalar):

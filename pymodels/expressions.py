@@ -58,6 +58,10 @@ class F(Node):
 
     path: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path:
+            raise OperandInvalid(f'F takes the name of a field, as in F("age"), not {self.path!r}')
+
     def __repr__(self) -> str:
         return f"F({self.path!r})"
 

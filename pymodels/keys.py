@@ -76,7 +76,8 @@ def uuid7() -> UUID:
 
 
 def _check_text_key(value: Any) -> None:
-    check_text(value)
+    if type(value) is not str or not value.isascii():
+        check_text(value)
     if not value:
         raise Unfit("a key of no characters is no key")
 

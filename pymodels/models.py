@@ -14,7 +14,7 @@ from pymodels.errors import RecordNotFound, UsageError
 from pymodels.fields import Key
 from pymodels.lookups import nearest
 from pymodels.references import keys_in
-from pymodels.storage import Storage, resolve
+from pymodels.storage import Opened, Storage, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
     if TYPE_CHECKING:
         pk: Key[Any] = Key(default=None)
         __schema__: ClassVar[Schema]
-        _schema: ClassVar[Schema]
+        _schema: ClassVar[Any]
         # Without annotations, or they would be arguments of the constructor.
         _pk = cast(Any, None)
         _stored = cast(Any, None)
@@ -102,7 +102,9 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         *storage* may be a function that returns one. With ``allow_scan=False`` queries that would
         read every record raise ``ScanRefused``.
         """
-        return resolve(storage).query(cls, allow_scan=allow_scan)
+        if not isinstance(storage, Opened):
+            storage = resolve(storage)
+        return storage.query(cls, allow_scan=allow_scan)
 
     @classmethod
     def reference(cls, key: Any) -> Self:
@@ -184,7 +186,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
             raise RecordNotFound(
                 f"{target.name} has no {schema.name} with the key {self._pk!r} any more"
             )
-        fresh = persistence.loader(target, schema)(self._pk, stored)
+        fresh = target.loader(schema)(self._pk, stored)
         for info in schema.fields.values():
             setattr(self, info.name, info.held(fresh))
         target.remember(self)

@@ -61,7 +61,7 @@ def problems(instance: Any) -> list[tuple[str, str]]:
     for info in schema.fields.values():
         value = info.held(instance)
         if info.reference is not None:
-            value, unsaved = _reference_keys(value)
+            value, unsaved = reference_keys(value)
             if unsaved:
                 found.append((info.name, f"refers to {unsaved}, which is not saved: save it first"))
                 continue
@@ -95,7 +95,7 @@ def problem(info: FieldInfo, value: Any) -> str:
     return ""
 
 
-def _reference_keys(value: Any) -> tuple[Any, str]:
+def reference_keys(value: Any) -> tuple[Any, str]:
     """Return the keys that a reference stands for, and the repr of what has none yet."""
     many = value if isinstance(value, list) else [value]
     for one in many:
@@ -258,7 +258,8 @@ def _missing_fill(target: Storage, instance: Any, stored: Any) -> dict[tuple[str
     schema: Schema = instance._schema
     if not schema.fill:
         return {}
-    held, found = target.codec.document(stored), {}
+    held = target.codec.document(stored)
+    found: dict[tuple[str, ...], Any] = {}
     for name, value in schema.fill.items():
         info = schema.stored.get(name)
         value = value if info is None else keys_in(info.held(instance))

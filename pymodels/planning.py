@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, as
 
 from pymodels import conditions
 from pymodels.conditions import And, Condition, Lookup, Not, Or
-from pymodels.evaluation import compile_condition, reader
+from pymodels.evaluation import compile_condition, order_value
 from pymodels.schema import Place, Schema
-from pymodels.values import ABSENT, order_key
 
 if TYPE_CHECKING:
     from pymodels.storage import Storage
@@ -277,14 +276,38 @@ def matcher(storage: Storage, schema: Schema, condition: Condition) -> Callable[
 def _sorted(storage: Storage, plan: Plan, rows: Iterable[Pair]) -> Iterable[Pair]:
     if not plan.order:
         return sorted(rows, key=_key_of, reverse=plan.descending)
-    by = sort_key(storage, plan)
-    if plan.limit is not None:
-        return heapq.nsmallest(plan.offset + plan.limit, rows, key=by)
-    return sorted(rows, key=by)
+    if all(term.descending == plan.descending for term in plan.order):
+        by, reverse = _plain_sort_key(storage, plan), plan.descending
+    else:
+        by, reverse = sort_key(storage, plan), False
+    if plan.limit is None:
+        return sorted(rows, key=by, reverse=reverse)
+    most = plan.offset + plan.limit
+    return (heapq.nlargest if reverse else heapq.nsmallest)(most, rows, key=by)
 
 
 def _key_of(row: Pair) -> Any:
     return row[0]
+
+
+def _plain_sort_key(storage: Storage, plan: Plan) -> Callable[[Pair], Any]:
+    """Return what records sort by where all terms, and the ties, go in one direction."""
+    read = order_reader(storage, plan)
+    if len(plan.order) == 1:
+        null = 0 if plan.order[0].nulls_first is not plan.descending else 2
+
+        def by(row: Pair) -> Any:
+            (value,) = read(row)
+            return (null, row[0]) if value is None else (1, value, row[0])
+
+        return by
+    nulls = [0 if term.nulls_first is not plan.descending else 2 for term in plan.order]
+
+    def by_all(row: Pair) -> Any:
+        values = zip(nulls, read(row), strict=True)
+        return (*((null,) if value is None else (1, value) for null, value in values), row[0])
+
+    return by_all
 
 
 @functools.total_ordering
@@ -297,7 +320,7 @@ class _Descending:
         self.key = key
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and self.key == other.key
+        return isinstance(other, _Descending) and bool(self.key == other.key)
 
     def __lt__(self, other: _Descending) -> bool:
         return bool(other.key < self.key)
@@ -306,8 +329,8 @@ class _Descending:
 
 
 def sort_key(storage: Storage, plan: Plan) -> Callable[[Pair], Any]:
-    """Return a function from a record to what it sorts by under *plan*, ties by key included."""
-    down = _Descending if plan.descending else None
+    """Return a function from a record to what it sorts by, ascending, under *plan*."""
+    down = plan.descending
     if not plan.order:
         return (lambda row: _Descending(row[0])) if down else _key_of
     read = order_reader(storage, plan)
@@ -320,7 +343,7 @@ def sort_key(storage: Storage, plan: Plan) -> Callable[[Pair], Any]:
                 found.append((null,))
             else:
                 found.append((1, _Descending(value) if descending else value))
-        found.append(row[0] if down is None else _Descending(row[0]))
+        found.append(_Descending(row[0]) if down else row[0])
         return found
 
     return by
@@ -332,18 +355,18 @@ def order_reader(storage: Storage, plan: Plan) -> Callable[[Pair], tuple[Any, ..
     codec, schema = storage.codec, plan.schema
     probe = codec.probe(schema, names)
     readers = [
-        reader(t.place, "" if t.place.is_key else f"f{names.index(t.place.stored)}")
+        order_value(t.place, "" if t.place.is_key else f"f{names.index(t.place.stored)}")
         for t in plan.order
     ]
+    first = readers[0]
 
     def read(row: Pair) -> tuple[Any, ...]:
         try:
             record = probe(row[1])
         except codec.errors as error:
             raise codec.invalid(schema, row[0], row[1], error) from error
-        values = [one(record, row[0]) for one in readers]
-        return tuple(
-            None if value is None or value is ABSENT else order_key(value) for value in values
-        )
+        if len(readers) == 1:
+            return (first(record, row[0]),)
+        return tuple([one(record, row[0]) for one in readers])
 
     return read

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
-from pymodels import aggregation, conditions, persistence, updating
+from pymodels import aggregation, conditions, updating
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
     Conflict,
@@ -28,6 +28,7 @@ from pymodels.lookups import nearest
 from pymodels.paths import Path
 from pymodels.planning import Native, Pair, Plan, Term, execute
 from pymodels.schema import Place, Schema
+from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
     from pymodels.models import Model
@@ -72,7 +73,9 @@ class Query(Generic[M]):
 
     native: ClassVar[Native[Any]] = Native()
 
-    __slots__ = ("_asked", "_model", "_storage")
+    __slots__ = ("_asked", "_model", "_schema", "_storage")
+
+    _schema: Schema
 
     def __init__(
         self,
@@ -83,7 +86,13 @@ class Query(Generic[M]):
     ) -> None:
         self._model = model
         self._storage = storage
-        self._asked = _Asked(model.__schema__.must, allow_scan=allow_scan)
+        schema = self._schema = model._schema or model.__schema__
+        asked = schema.everything
+        if asked is None or not allow_scan:
+            asked = _Asked(schema.must, allow_scan=allow_scan)
+            if allow_scan:
+                schema.everything = asked
+        self._asked = asked
 
     @property
     def model(self) -> type[M]:
@@ -100,13 +109,10 @@ class Query(Generic[M]):
         """What is asked of each record, the model's own ``must_have`` included."""
         return self._asked.condition
 
-    @property
-    def _schema(self) -> Schema:
-        return self._model.__schema__
-
     def _with(self, **changes: Any) -> Self:
         other = object.__new__(type(self))
-        other._model, other._storage = self._model, self._storage
+        other._model, other._schema = self._model, self._schema
+        other._storage = self._storage
         other._asked = replace(self._asked, **changes)
         return other
 
@@ -134,6 +140,8 @@ class Query(Generic[M]):
             raise QueryError(f"a slice of a query is final: {what} must come before the slice")
 
     def _combined(self, other: Any, combine: Any) -> Any:
+        if isinstance(other, conditions.Node | Path):
+            raise QueryError(f"a query is narrowed by where({other!r}), not by & or |")
         if not isinstance(other, Query):
             return NotImplemented
         if other._model.__schema__.collection != self._schema.collection:
@@ -173,7 +181,7 @@ class Query(Generic[M]):
     def _term(self, field: Any, nulls: str | None) -> Term:
         descending = False
         if isinstance(field, Path):
-            place = self._schema.place(field.parts, literal=field.literal)
+            place = self._schema.place_of(field.parts, field.owner, literal=field.literal)
         elif isinstance(field, str) and field.strip("-"):
             descending = field.startswith("-")
             place = self._schema.place(tuple(field.removeprefix("-").split("__")))
@@ -265,7 +273,7 @@ class Query(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
-        load = persistence.loader(target, self._schema)
+        load = target.loader(self._schema)
         for key, stored in execute(target, self.plan()):
             yield load(key, stored)
 
@@ -306,24 +314,18 @@ class Query(Generic[M]):
         """Return the last record; raise ``RecordNotFound`` if there is none."""
         return self.reverse().first()
 
-    def get(self, *given: Any, **lookups: Any) -> M:
+    def get(self, key: Any = None, /, *given: Any, **lookups: Any) -> M:
         """Return the one record with a given key, or that meets the conditions.
 
         Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
         """
         query = self
-        if given and not isinstance(given[0], conditions.Node):
-            key = self._schema.check_key(given[0])
-            if (
-                len(given) == 1
-                and not lookups
-                and self._asked.limit is None
-                and not self._asked.offset
-                and self._asked.condition is self._schema.must
-            ):
+        if isinstance(key, conditions.Node):
+            given = (key, *given)
+        elif key is not None:
+            if self._asked is self._schema.everything and not given and not lookups:
                 return self._storage.get(self._model, key)
-            query = self.where(pk=key)
-            given = given[1:]
+            query = self.where(pk=self._schema.check_key(key))
         if given or lookups:
             query = query.where(*given, **lookups)
         found = list(query._slice(slice(0, 2)))
@@ -344,7 +346,11 @@ class Query(Generic[M]):
         *defaults*. No two callers make the same record, where the lookups have the primary key or a
         unique field among them.
         """
-        for name in lookups:
+        if not isinstance(defaults, Mapping | None):
+            raise UsageError(
+                f"get_or_create takes defaults as a mapping, and lookups by name, not {defaults!r}"
+            )
+        for name in (*lookups, *(defaults or ())):
             if name not in self._schema.fields and name not in ("pk", self._schema.key_name):
                 raise UsageError(
                     f"get_or_create makes a record of its lookups, and {name!r} is not a field"
@@ -370,6 +376,8 @@ class Query(Generic[M]):
 
     def in_bulk(self, keys: Iterable[Any]) -> dict[Any, M]:
         """Return the records under *keys* that meet the conditions, by key."""
+        if isinstance(keys, str | bytes):
+            raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
         wanted = [self._schema.check_key(key) for key in keys]
         if self._asked.condition is self._schema.must:
             return self._storage.get_many(self._model, wanted)
@@ -406,7 +414,7 @@ class Query(Generic[M]):
 
     def _place(self, field: Any) -> Place:
         if isinstance(field, Path):
-            return self._schema.place(field.parts, literal=field.literal)
+            return self._schema.place_of(field.parts, field.owner, literal=field.literal)
         if not isinstance(field, str) or not field:
             raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
         return self._schema.place(tuple(field.split("__")))
@@ -431,6 +439,8 @@ class Query(Generic[M]):
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
         if not fields:
             raise UsageError("group_by needs the names of the fields to group by")
+        for field in fields:
+            self._place(field)
         return Grouping(self, fields)
 
     # --- changing ---------------------------------------------------------------------------
@@ -453,16 +463,22 @@ class Query(Generic[M]):
         """Run the query and say what the engine did of it and what Python finished."""
         return explain(self._storage.current, self.plan(), str(self))
 
-    def keys_for(self, schema: Schema, place: Place) -> Query[M]:
-        """Check that this query can be the operand of ``in`` at *place*, for the keys it finds."""
+    def keys_for(self, schema: Schema, place: Place, lookup: str) -> Query[M]:
+        """Check that this query can be the operand of *lookup* at *place*: the keys it finds."""
         if place.is_key:
             wanted = schema.collection
-        elif place.field is not None and place.field.reference is not None and not place.inside:
+        elif place.field is not None and place.field.reference is not None:
             wanted = place.field.reference.__schema__.collection
         else:
             raise OperandInvalid(
                 f"{schema.name}.{place.path}: a query stands for keys, and this is no reference; "
                 'give its values("...") instead'
+            )
+        takes = "contains_any" if place.kind.families & ARRAYS else "in"
+        if lookup != takes:
+            raise OperandInvalid(
+                f"{schema.name}.{place.path}: {lookup} cannot take a query here: ask "
+                f"{place.path}__{takes}=<query>"
             )
         if wanted != self._schema.collection:
             raise OperandInvalid(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pymodels import conditions
+from pymodels import conditions, expressions
 from pymodels.checks import Unfit
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, UnknownField
@@ -95,10 +95,12 @@ class Schema:
     fill: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    everything: Any = field(default=None, repr=False)  # what a query of all records asks for
 
     def __post_init__(self) -> None:
         self.stored = {info.stored: info for info in self.fields.values()}
         self.references = {n: i for n, i in self.fields.items() if i.reference is not None}
+        self.table = f"records:{self.collection}"
         self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
 
     @property
@@ -119,7 +121,7 @@ class Schema:
         pymodels.errors.OperandInvalid: Person.pk: expected text (str), got int 7
         """
         model: Any = type(key)
-        if hasattr(model, "__schema__"):
+        if model is not self.key.type and hasattr(model, "__schema__"):
             if model.__schema__.collection != self.collection:
                 raise OperandInvalid(
                     f"{self.name}.{self.key_name}: {model.__name__} is another model"
@@ -158,15 +160,7 @@ class Schema:
     def _bind_lookup(self, lookup: Lookup) -> Lookup:
         if lookup.place is not None and lookup.owner is self.model:
             return lookup
-        owner: Any = lookup.owner
-        if owner is not None and owner.__schema__.collection != self.collection:
-            raise QueryError(
-                f"{owner.__name__}.{lookup.parts[0]} is a field of another model than {self.name}"
-            )
-        if owner is not None and not lookup.literal and owner is not self.model:
-            place = owner.__schema__.place(lookup.parts)
-        else:
-            place = self.place(lookup.parts, literal=lookup.literal)
+        place = self.place_of(lookup.parts, lookup.owner, literal=lookup.literal)
         return self._lookup(place, lookup.name, lookup.operand, lookup.parts)
 
     def keyword(self, name: str, operand: Any) -> Lookup:
@@ -180,21 +174,34 @@ class Schema:
 
     def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:
         where = f"{self.name}.{place.path}"
-        if type(operand).__name__ == "F" or hasattr(operand, "evaluate"):
+        if isinstance(operand, expressions.Node):
             raise OperandInvalid(
                 f"{where}: F is for update(); a condition compares a field with a value"
             )
-        reference = place.field.reference if place.field and not place.inside else None
-        if name == "in" and hasattr(operand, "keys_for"):
-            checked = operand.keys_for(self, place)
+        reference = place.field.reference if place.field else None
+        if name in ("in", "contains_any") and hasattr(operand, "keys_for"):
+            checked = operand.keys_for(self, place, name)
         else:
             if place.is_key or reference is not None:
                 target = self if reference is None else reference.__schema__
                 operand = _keys(operand, target)
             checked = LOOKUPS[name].check(operand, place.kind, where)
-        return Lookup(parts, name, checked, place, self.model)
+        undeclared = place.field is None and not place.is_key
+        return Lookup(parts, name, checked, place, self.model, literal=undeclared)
 
     # --- paths ------------------------------------------------------------------------------
+
+    def place_of(self, parts: tuple[str, ...], owner: Any, *, literal: bool) -> Place:
+        """Find where a path leads; *owner* is the model whose attribute began it, if one did."""
+        if owner is not None and owner.__schema__.collection != self.collection:
+            raise QueryError(
+                f"{owner.__name__}.{parts[0]} is a field of another model than {self.name}: a "
+                "query asks about the records of one model"
+            )
+        if owner is not None and owner is not self.model and not literal:
+            schema: Schema = owner.__schema__
+            return schema.place(parts)
+        return self.place(parts, literal=literal)
 
     def place(self, parts: tuple[str, ...], *, literal: bool = False) -> Place:
         """Find where a path leads; raise ``UnknownField`` where it leads nowhere."""
@@ -209,9 +216,10 @@ class Schema:
                 return Place("__".join(parts), first, inside, _OPEN, _OPEN, None)
             raise self._unknown(parts, first, (*self.fields, self.key_name, "pk"))
         if info.reference is not None and inside and not inside[0].isdecimal():
+            lookup = "contains_any" if info.kind.families & ARRAYS else "in"
             raise UnknownField(
                 f"{self.name}.{'__'.join(parts)}: {first} refers to {info.reference.__name__}, and "
-                f"a path does not pass through a reference; ask {first}__in="
+                f"a path does not pass through a reference; ask {first}__{lookup}="
                 f"{info.reference.__name__}.objects(storage).where({'__'.join(inside)}=...) instead"
                 f"{nearest(inside[0], LOOKUPS)}"
             )
@@ -226,19 +234,18 @@ class Schema:
         return Place("__".join(parts), info.stored, tuple(stored), kind, info.kind, info)
 
     def _unknown(self, parts: tuple[str, ...], part: str, known: Iterable[str]) -> UnknownField:
-        known = tuple(known)
         path = "__".join(parts)
         hint = nearest(part, known)
-        if not hint and part == parts[0]:
-            hint = f"; it has {', '.join((*self.fields, self.key_name))}"
         whole = "" if path == part else f" (in {path!r})"
-        what = "field" if part == parts[0] else "member and no lookup"
-        return UnknownField(
-            f"{self.name} has no {what} {part!r}{whole}{hint}. Path({part!r}) asks about fields "
-            "that the model does not declare"
-            if part == parts[0]
-            else f"{self.name} has no {what} {part!r}{whole}{hint}"
-        )
+        if part == parts[0]:
+            has = ", ".join((*self.fields, self.key_name))
+            return UnknownField(
+                f"{self.name} has no field {part!r}{whole}{hint or f'; it has {has}.'} "
+                f"Path({part!r}) asks about a field that the model does not declare"
+            )
+        if part in LOOKUPS:
+            hint = "; that is a lookup, which stands last in a condition and nowhere else"
+        return UnknownField(f"{self.name} has no member and no lookup {part!r}{whole}{hint}")
 
 
 def key_as_kind(key: KeyKind) -> Kind:

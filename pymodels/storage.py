@@ -60,7 +60,13 @@ CAPABILITIES: Final[Mapping[Capability, str]] = {
 """What a backend can declare, and what each declaration promises."""
 
 
-class Storage(ABC):
+class Opened:
+    """What every storage is; asking that of a plain class is quicker than of an abstract one."""
+
+    __slots__ = ()
+
+
+class Storage(Opened, ABC):
     """A place where records live.
 
     ``name`` says in messages which one it is, without credentials. ``bool(storage)`` is always
@@ -75,6 +81,7 @@ class Storage(ABC):
         self.name = name
         self.read_only = read_only
         self.closed = False
+        self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
 
     # --- what a backend writes --------------------------------------------------------------
 
@@ -142,7 +149,10 @@ class Storage(ABC):
     @property
     def current(self) -> Storage:
         """The innermost open transaction on this storage here, or the storage itself."""
-        for transaction in reversed(ACTIVE.get()):
+        stack = ACTIVE.get()
+        if not stack:
+            return self
+        for transaction in reversed(stack):
             if transaction.root is self and transaction.pid == os.getpid():
                 return transaction
         return self
@@ -165,12 +175,13 @@ class Storage(ABC):
                 f"{self.name} was opened with read_only=True, so nothing can be written to it"
             )
 
-    def remember(self, instance: Any) -> None:  # noqa: B027 - most storages need not
+    def remember(self, instance: Any) -> None:
         """Note the state of an instance before it changes; only a transaction needs that."""
 
     def query(self, model: type[M], *, allow_scan: bool = True) -> Query[M]:
         """Return the query of all records of *model*, of the backend's own class."""
-        return self.query_class_of()(model, self, allow_scan=allow_scan)
+        query_class = self.query_class or self.query_class_of()
+        return query_class(model, self, allow_scan=allow_scan)
 
     @classmethod
     def query_class_of(cls) -> type[Query[Any]]:
@@ -193,6 +204,17 @@ class Storage(ABC):
         """Say in the engine's own terms what it runs for *plan*."""
         return {"native": plan.native, "order": plan.native_order}
 
+    def read_one(self, schema: Schema, key: Any) -> Any | None:
+        """Return the stored form under one key, or None."""
+        return self.read(schema, (key,))[0]
+
+    def loader(self, schema: Schema) -> Callable[[Any, Any], Any]:
+        """Return the function from a key and a stored form to an instance that belongs here."""
+        found = self._loaders.get(schema)
+        if found is None:
+            found = self._loaders[schema] = persistence.loader(self.codec, schema, self.home)
+        return found
+
     # --- records ----------------------------------------------------------------------------
 
     @overload
@@ -201,14 +223,15 @@ class Storage(ABC):
     def get(self, model: type[M], key: Any, default: D) -> M | D: ...
     def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
         """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
-        schema: Schema = model.__schema__
+        schema: Schema = model._schema or model.__schema__
         key = schema.check_key(key)
-        target = self.current
-        stored = target.read(schema, (key,))[0]
-        if stored is not None and schema.must != conditions.EVERYTHING:
-            stored = stored if persistence.belongs(target, schema, key, stored) else None
-        if stored is not None:
-            return persistence.loader(target, schema)(key, stored)
+        target = self.current if ACTIVE.get() else self
+        stored = target.read_one(schema, key)
+        if stored is not None and (
+            schema.must is conditions.EVERYTHING or persistence.belongs(target, schema, key, stored)
+        ):
+            load = target._loaders.get(schema) or target.loader(schema)
+            return load(key, stored)
         if default is not _MISSING:
             return default
         raise RecordNotFound(f"{self.name} has no {schema.name} with the key {key!r}")
@@ -218,7 +241,7 @@ class Storage(ABC):
         schema: Schema = model.__schema__
         wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
         target = self.current
-        load = persistence.loader(target, schema)
+        load = target.loader(schema)
         return {
             key: load(key, stored)
             for key, stored in zip(wanted, target.read(schema, wanted), strict=True)

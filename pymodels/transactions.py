@@ -19,7 +19,7 @@ from pymodels.errors import Conflict, TransactionError
 from pymodels.indexes import duplicate
 from pymodels.keys import KeyKind
 from pymodels.planning import Pair, Plan, execute, matcher, sort_key
-from pymodels.schema import Index, Schema
+from pymodels.schema import Schema
 from pymodels.storage import ACTIVE, Prepared, Storage, check_expectation, ended
 from pymodels.values import ABSENT
 
@@ -259,6 +259,8 @@ class Transaction(Storage):
         try:
             for change in changes:
                 undo.append(self._apply(change))  # noqa: PERF401 - an error leaves it half full
+            for change in changes:  # after all of them: unique values may change places
+                self._check_unique(change.schema, change.key)
         except BaseException:
             for place, before in reversed(undo):
                 if before is _UNCHANGED:
@@ -280,28 +282,28 @@ class Transaction(Storage):
             return undo
         if isinstance(change, Put):
             after = change.stored
-        elif change.set or change.unset or change.operations:
+        elif found is not None and (change.set or change.unset or change.operations):
             after = self.codec.apply(found, change)
         else:
             return undo
-        for index in schema.unique:
-            self._check_unique(schema, index, change.key, after)
         self._changed[place] = after
         return undo
 
-    def _check_unique(self, schema: Schema, index: Index, key: Any, stored: Any) -> None:
+    def _check_unique(self, schema: Schema, key: Any) -> None:
         """Refuse at once what the commit would refuse: a unique value that another record has."""
-        record = self.codec.probe(schema, index.fields)(stored)
-        values = [getattr(record, f"f{number}") for number in range(len(index.fields))]
-        condition: conditions.Condition = conditions.EVERYTHING
-        for name, value in zip(index.fields, values, strict=True):
-            if value is None or value is ABSENT:
-                return
-            lookup = schema.keyword(schema.stored[name].name, value)
-            condition = conditions.both(condition, lookup)
-        for other, _ in execute(self, self.plan(schema, condition, unordered=True)):
-            if other != key:
-                raise duplicate(schema.collection, index.fields, values, other)
+        stored = self._changed.get((schema.collection, key))
+        for index in schema.unique if stored is not _DELETED else ():
+            record = self.codec.probe(schema, index.fields)(stored)
+            values = [getattr(record, f"f{number}") for number in range(len(index.fields))]
+            if any(value is None or value is ABSENT for value in values):
+                continue
+            condition: conditions.Condition = conditions.EVERYTHING
+            for name, value in zip(index.fields, values, strict=True):
+                lookup = schema.keyword(schema.stored[name].name, value)
+                condition = conditions.both(condition, lookup)
+            for other, _ in execute(self, self.plan(schema, condition, unordered=True)):
+                if other != key:
+                    raise duplicate(schema.collection, index.fields, values, other)
 
     def collections(self) -> Mapping[str, KeyKind]:
         mine = {collection: self._schemas[collection].key for collection, _ in self._changed}

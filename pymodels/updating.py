@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pymodels import conditions, persistence
 from pymodels.changes import Change, Delete, Patch
-from pymodels.errors import OperandInvalid, UsageError, ValidationError
+from pymodels.errors import UnknownField, UsageError, ValidationError
 from pymodels.expressions import Arithmetic, Constant, Expression, F, fields_in
 from pymodels.lookups import nearest
 from pymodels.planning import matcher
-from pymodels.references import keys_in
+from pymodels.references import accept_all
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
         info = _changeable(schema, name)
         if isinstance(value, F | Arithmetic | Constant):
             for path in fields_in(value):
-                _changeable(schema, path)
+                if path not in schema.fields:
+                    raise UnknownField(
+                        f"F({path!r}) reads a field, and {schema.name} has none of that name"
+                        f"{nearest(path, schema.fields)}"
+                    )
             operations[(info.stored,)] = value
         else:
             values[(info.stored,)] = codec.stored_value(info.kind, _fit(schema, info, value))
@@ -65,15 +69,21 @@ def _changeable(schema: Schema, name: str) -> FieldInfo:
     if name in ("pk", schema.key_name):
         raise UsageError("the key of a record does not change: save_as() stores a copy")
     if name not in schema.fields:
-        raise OperandInvalid(
-            f"{schema.name} has no field {name!r} to update{nearest(name, schema.fields)}"
+        whole = " (update sets whole fields)" if "__" in name else ""
+        raise UnknownField(
+            f"{schema.name} has no field {name!r} to update{whole}{nearest(name, schema.fields)}"
         )
     return schema.fields[name]
 
 
 def _fit(schema: Schema, info: FieldInfo, value: Any) -> Any:
-    value = keys_in(value) if info.reference is not None else value
-    reason = persistence.problem(info, value)
+    reason = ""
+    if info.reference is not None:
+        accept_all(value, info.reference, f"{schema.name}.{info.name}")
+        value, unsaved = persistence.reference_keys(value)
+        if unsaved:
+            reason = f"refers to {unsaved}, which is not saved: save it first"
+    reason = reason or persistence.problem(info, value)
     if reason:
         raise ValidationError(
             f"{schema.name}.{info.name} cannot be updated: {reason}", [(info.name, reason)]

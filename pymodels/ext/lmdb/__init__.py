@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import lmdb
 
 from pymodels.errors import SettingsError
-from pymodels.ext.lmdb.environment import Environment
+from pymodels.ext.lmdb.environment import Environment, forget_inherited
 from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot, WriteBatch
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
-from pymodels.tables import META, Batch, records_table
+from pymodels.tables import META, Batch
 
 __all__ = ["Query", "Storage"]
 
@@ -64,12 +65,13 @@ class Storage(KeyValueStorage):
         self._options = (read_only, max_tables, max_readers, map_size)
         self._shared: Environment | None = None
         self._lock = threading.Lock()
+        _STORAGES.add(self)
         self._open()
 
     def _open(self) -> Environment:
         with self._lock:
             self.check_open()
-            if self._shared is None or self._shared.pid != os.getpid():
+            if self._shared is None:
                 self._shared = Environment.acquire(self.path, self.name, *self._options)
                 with self.view() as view:
                     self.check_format(view.get(META, b"format"))
@@ -78,10 +80,7 @@ class Storage(KeyValueStorage):
     @property
     def environment(self) -> Environment:
         """The open file, in this process: a forked child opens it anew."""
-        shared = self._shared
-        if shared is None or shared.pid != os.getpid() or self.closed:
-            return self._open()
-        return shared
+        return self._shared or self._open()
 
     @property
     def native(self) -> lmdb.Environment:
@@ -92,10 +91,7 @@ class Storage(KeyValueStorage):
         return int(self.native.info()["last_txnid"])
 
     def view(self) -> Snapshot:
-        shared = self._shared
-        if shared is None or shared.pid != os.getpid() or self.closed:
-            shared = self._open()
-        return Snapshot(shared)
+        return Snapshot(self._shared or self._open())
 
     def batch(self) -> Batch:
         return WriteBatch(self.environment)
@@ -103,26 +99,37 @@ class Storage(KeyValueStorage):
     def make_tables(self, names: Sequence[str]) -> None:
         self.environment.make_tables(names)
 
-    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
-        if len(keys) != 1:
-            return super().read(schema, keys)
-        shared = self.environment
-        table = shared.table(records_table(schema.collection))
-        if table is None:
-            return (None,)
-        key = schema.key.encode(keys[0])
-        if len(key) > LONGEST_KEY:
-            return (None,)
+    def read_one(self, schema: Schema, key: Any) -> bytes | None:
+        shared = self._shared or self._open()
+        table = shared.tables.get(schema.table) or shared.table(schema.table)
+        encoded = schema.key.encode(key)
+        if table is None or len(encoded) > LONGEST_KEY:
+            return None
         try:
             with shared.handle.begin(table.handle) as transaction:
-                return (transaction.get(key),)
+                found: bytes | None = transaction.get(encoded)
         except lmdb.Error as error:
             shared.fail(error)
+        return found
 
     def close(self) -> None:
         with self._lock:
             if not self.closed:
                 self.closed = True
                 shared, self._shared = self._shared, None
-                if shared is not None and shared.pid == os.getpid():
+                if shared is not None:
                     shared.release()
+
+
+_STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Let the storages of a forked child open their files anew; the parent's stay untouched."""
+    forget_inherited()
+    for storage in list(_STORAGES):
+        storage._shared = None
+        storage._lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)

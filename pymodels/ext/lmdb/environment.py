@@ -56,7 +56,7 @@ class Environment:
         self.read_only = read_only
         self.opened = 0
         self.naming = threading.RLock()
-        self._tables: dict[str, Table] = {}
+        self.tables: dict[str, Table] = {}
         self.handle = self._open(max_tables, max_readers, map_size)
 
     # --- one for each file and process ------------------------------------------------------
@@ -173,7 +173,7 @@ class Environment:
 
     def table(self, name: str) -> Table | None:
         """Return a table, or None if there is none of that name yet."""
-        found = self._tables.get(name)
+        found = self.tables.get(name)
         if found is not None:
             return found
         try:
@@ -194,7 +194,7 @@ class Environment:
 
     def known_table(self, name: str) -> Table | None:
         """Return a table that this process has opened, or None."""
-        return self._tables.get(name)
+        return self.tables.get(name)
 
     def _has_table(self, name: str) -> bool:
         """Look without waiting for a writer, as most of those who ask only want to read."""
@@ -207,7 +207,7 @@ class Environment:
         LMDB wants a transaction that opens tables to be the only one in the process that does; so
         all of them are write transactions, of which there is but one at a time.
         """
-        if all(name in self._tables for name in names):
+        if all(name in self.tables for name in names):
             return
         try:
             with self.handle.begin(write=True) as transaction:
@@ -228,10 +228,10 @@ class Environment:
     def keep_table(self, name: str, handle: Any) -> Table:
         """Note the handle of a table; transactions that began before cannot use it."""
         with self.naming:
-            table = self._tables.get(name)
+            table = self.tables.get(name)
             if table is None:
                 self.opened += 1
-                table = self._tables[name] = Table(handle, self.opened)
+                table = self.tables[name] = Table(handle, self.opened)
             return table
 
     # --- errors -----------------------------------------------------------------------------
@@ -274,7 +274,7 @@ _ENVIRONMENTS: Final[dict[str, Environment]] = {}
 _OPENING = threading.Lock()
 
 
-def _forget_inherited() -> None:
+def forget_inherited() -> None:
     """Leave the parent's environments alone in a forked child.
 
     Closing one would clear the parent's readers from the lock file, so they are kept for ever.
@@ -284,6 +284,3 @@ def _forget_inherited() -> None:
     for shared in _ENVIRONMENTS.values():
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(shared.handle))
     _ENVIRONMENTS.clear()
-
-
-os.register_at_fork(after_in_child=_forget_inherited)
