@@ -34,6 +34,14 @@ class Node:
         def __ror__(self, other):
             return either(_condition(other), _condition(self))
 
+    if not TYPE_CHECKING:  # what is neither query nor condition stands on the left: an error
+
+        def __rand__(self, other):
+            return both(_condition(other), _condition(self))
+
+        def __ror__(self, other):
+            return either(_condition(other), _condition(self))
+
     def __invert__(self) -> Condition:
         return negated(_condition(self))
 
