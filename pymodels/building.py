@@ -116,11 +116,12 @@ def _set_attribute(cls: Any, name: str, attribute: Any) -> None:
     """Set what instances find under *name*; on the class itself a property stands before it."""
     meta = type(cls)
     path = meta.__dict__.get(name)
-    if path is not None:
-        delattr(meta, name)
+    setattr(meta, name, None)  # a property there, or in the metaclass of a parent, takes no value
     type.__setattr__(cls, name, attribute)
     if path is not None:
         setattr(meta, name, path)
+    else:
+        delattr(meta, name)
 
 
 def _no_slot(instance: Any) -> Any:
