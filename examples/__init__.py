@@ -1,0 +1,1 @@
+"""Applications of PyModels; ``make demo`` runs the first."""

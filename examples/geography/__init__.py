@@ -1,0 +1,1 @@
+"""The continents, countries and cities of the world: loaded, queried, explained."""
