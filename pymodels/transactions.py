@@ -293,7 +293,10 @@ class Transaction(Storage):
         """Refuse at once what the commit would refuse: a unique value that another record has."""
         stored = self._changed.get((schema.collection, key))
         for index in schema.unique if stored is not _DELETED else ():
-            record = self.codec.probe(schema, index.fields)(stored)
+            try:
+                record = self.codec.probe(schema, index.fields)(stored)
+            except self.codec.errors:
+                continue  # the record does not fit its model; the commit compares what it holds
             values = [getattr(record, f"f{number}") for number in range(len(index.fields))]
             if any(value is None or value is ABSENT for value in values):
                 continue
