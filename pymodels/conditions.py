@@ -34,14 +34,6 @@ class Node:
         def __ror__(self, other):
             return either(_condition(other), _condition(self))
 
-    if not TYPE_CHECKING:  # what is neither query nor condition stands on the left: an error
-
-        def __rand__(self, other):
-            return both(_condition(other), _condition(self))
-
-        def __ror__(self, other):
-            return either(_condition(other), _condition(self))
-
     def __invert__(self) -> Condition:
         return negated(_condition(self))
 
@@ -148,6 +140,8 @@ def transform(condition: Condition, change: Callable[[Lookup], Condition]) -> Co
     match condition:
         case Lookup():
             return change(condition)
+        case And(()) | Or(()):
+            return condition
         case And(parts):
             return And(tuple(transform(part, change) for part in parts))
         case Or(parts):

@@ -79,32 +79,13 @@ class Path(Generic[T]):
 
         __and__ = __rand__ = __or__ = __ror__ = __invert__ = _misplaced
 
-        def __neg__(self):
+        def _computed(self, other=None):
             raise QueryError(
-                f'a path has no negative; a descending order is order_by("-{self._parts[0]}")'
+                f"a path does not compute; update() does with F, as in F({self._parts[0]!r}) + 1"
             )
 
-        def __getattr__(self, name):
-            if name.startswith("_"):
-                raise AttributeError(name)
-            methods = [one for one in dir(Path) if not one.startswith("_")]
-            raise UnknownField(
-                f"{self!r} has no method {name!r}{nearest(name, methods)}; a member of what is "
-                f"stored there is {self!r}[{name!r}]"
-            )
-
-    if not TYPE_CHECKING:  # a type checker says it without these; at run time they say what to do
-
-        def __contains__(self, member):
-            raise QueryError(f"'in' cannot make a condition: write {self!r}.contains({member!r})")
-
-        def _misplaced(self, other=None):
-            raise QueryError(
-                f"& | ~ combine conditions, and {self!r} is a path: a comparison beside them needs "
-                f"parentheses of its own, as in ({self!r} > 3) & ({self!r} < 5)"
-            )
-
-        __and__ = __rand__ = __or__ = __ror__ = __invert__ = _misplaced
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _computed
+        __truediv__ = __rtruediv__ = _computed
 
         def __neg__(self):
             raise QueryError(

@@ -29,7 +29,6 @@ from pymodels.paths import Path
 from pymodels.planning import Native, Pair, Plan, Term, execute
 from pymodels.schema import Place, Schema
 from pymodels.values import ARRAYS
-from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
     from pymodels.models import Model
@@ -77,6 +76,7 @@ class Query(Generic[M]):
     __slots__ = ("_asked", "_model", "_schema", "_storage")
 
     _schema: Schema
+    _asked: _Asked
 
     def __init__(
         self,
@@ -141,8 +141,6 @@ class Query(Generic[M]):
             raise QueryError(f"a slice of a query is final: {what} must come before the slice")
 
     def _combined(self, other: Any, combine: Any) -> Any:
-        if isinstance(other, conditions.Node | Path):
-            raise QueryError(f"a query is narrowed by where({other!r}), not by & or |")
         if isinstance(other, conditions.Node | Path):
             raise QueryError(f"a query is narrowed by where({other!r}), not by & or |")
         if not isinstance(other, Query):
@@ -381,8 +379,6 @@ class Query(Generic[M]):
         """Return the records under *keys* that meet the conditions, by key."""
         if isinstance(keys, str | bytes):
             raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
-        if isinstance(keys, str | bytes):
-            raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
         wanted = [self._schema.check_key(key) for key in keys]
         if self._asked.condition is self._schema.must:
             return self._storage.get_many(self._model, wanted)
@@ -444,8 +440,6 @@ class Query(Generic[M]):
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
         if not fields:
             raise UsageError("group_by needs the names of the fields to group by")
-        for field in fields:
-            self._place(field)
         for field in fields:
             self._place(field)
         return Grouping(self, fields)

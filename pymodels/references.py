@@ -45,12 +45,6 @@ def accept_all(value: Any, model: Any, where: str) -> None:
         accept(one, model, where)
 
 
-def accept_all(value: Any, model: Any, where: str) -> None:
-    """Check that *value*, or each member of it, can refer to a record of *model*."""
-    for one in value if isinstance(value, list) else [value]:
-        accept(one, model, where)
-
-
 class Reference:
     """The attribute of a field that refers to another record."""
 
