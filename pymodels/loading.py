@@ -23,9 +23,6 @@ Settings: TypeAlias = Mapping[str, Any] | str | Callable[[], Any] | Storage | No
 
 _HERE: Final = "pymodels.ext"
 
-# What to install for a driver, where its module and its package have different names.
-_EXTRAS: Final = {"lmdb": "lmdb", "pymongo": "mongodb", "bson": "mongodb", "psycopg": "postgresql"}
-
 
 def get_storage(settings: Settings = None, /, **keywords: Any) -> Storage:
     """Open the storage that *settings* describe.
@@ -99,8 +96,11 @@ def _backend(backend: str) -> Any:
         if backend == missing or backend.startswith(f"{missing}."):
             hint = nearest(backend, _backends()) or nearest(f"{_HERE}.{backend}", _backends())
             raise UnknownBackend(f"there is no backend {backend!r}{hint}. {_known()}") from error
-        extra = _EXTRAS.get(missing.split(".")[0])
-        install = f"pip install 'pymodels[{extra}]'" if extra else f"pip install {missing}"
+        # Each backend of PyModels that needs a driver has an extra of its own name.
+        package, _, extra = backend.rpartition(".")
+        install = (
+            f"pip install 'pymodels[{extra}]'" if package == _HERE else f"pip install {missing}"
+        )
         raise DriverMissing(
             f"{backend} needs the package {missing!r}, which is not installed: {install}"
         ) from error

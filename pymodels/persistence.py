@@ -46,11 +46,6 @@ def loader(codec: Codec, schema: Schema, home: Storage) -> Callable[[Any, Any], 
     return load
 
 
-def belongs(storage: Storage, schema: Schema, key: Any, stored: Any) -> bool:
-    """Tell whether a record is one of the view's: whether ``must_have`` holds."""
-    return matcher(storage, schema, schema.must)(key, stored)
-
-
 # --- checking -------------------------------------------------------------------------------
 
 
@@ -120,10 +115,10 @@ def validate(instance: Any) -> None:
 
 def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None:
     """Raise ``ValidationError`` if a record to be stored would not be one of the view's."""
-    if schema.must == conditions.EVERYTHING or belongs(storage, schema, key, stored):
+    if storage.belongs(schema, key, stored):
         return
     parts = schema.must.parts if isinstance(schema.must, conditions.And) else (schema.must,)
-    failed = [part for part in parts if not matcher(storage, schema, part)(key, stored)]
+    failed = [part for part in parts if not matcher(storage.codec, schema, part)(key, stored)]
     raise ValidationError(
         f"{schema.name} {key!r} cannot be stored: its model demands "
         f"{' and '.join(map(repr, failed))}",

@@ -20,6 +20,7 @@ from pymodels.evaluation import compile_condition, order_value
 from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
+    from pymodels.codecs import Codec
     from pymodels.storage import Storage
 
 FragmentT = TypeVar("FragmentT")
@@ -258,11 +259,10 @@ def _filtered(
             yield row
 
 
-def matcher(storage: Storage, schema: Schema, condition: Condition) -> Callable[[Any, Any], bool]:
+def matcher(codec: Codec, schema: Schema, condition: Condition) -> Callable[[Any, Any], bool]:
     """Return a function that tells of a key and a stored form whether *condition* holds."""
     compiled = compile_condition(condition)
-    codec, test = storage.codec, compiled.test
-    probe = codec.probe(schema, compiled.names)
+    probe, test = codec.probe(schema, compiled.names), compiled.test
 
     def matches(key: Any, stored: Any) -> bool:
         try:

@@ -27,7 +27,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.keys import KeyKind
-from pymodels.planning import Pair, Plan, execute, make_plan
+from pymodels.planning import Pair, Plan, execute, make_plan, matcher
 from pymodels.schema import Schema
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Storage(Opened, ABC):
         self.read_only = read_only
         self.closed = False
         self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
+        self._matchers: dict[Schema, Callable[[Any, Any], bool]] = {}
 
     # --- what a backend writes --------------------------------------------------------------
 
@@ -215,6 +216,15 @@ class Storage(Opened, ABC):
             found = self._loaders[schema] = persistence.loader(self.codec, schema, self.home)
         return found
 
+    def belongs(self, schema: Schema, key: Any, stored: Any) -> bool:
+        """Tell whether a record is one of the view's: whether its ``must_have`` holds."""
+        if schema.must is conditions.EVERYTHING:
+            return True
+        found = self._matchers.get(schema)
+        if found is None:
+            found = self._matchers[schema] = matcher(self.codec, schema, schema.must)
+        return found(key, stored)
+
     # --- records ----------------------------------------------------------------------------
 
     @overload
@@ -228,7 +238,7 @@ class Storage(Opened, ABC):
         target = self.current if ACTIVE.get() else self
         stored = target.read_one(schema, key)
         if stored is not None and (
-            schema.must is conditions.EVERYTHING or persistence.belongs(target, schema, key, stored)
+            schema.must is conditions.EVERYTHING or target.belongs(schema, key, stored)
         ):
             load = target._loaders.get(schema) or target.loader(schema)
             return load(key, stored)
@@ -245,11 +255,7 @@ class Storage(Opened, ABC):
         return {
             key: load(key, stored)
             for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
-            if stored is not None
-            and (
-                schema.must == conditions.EVERYTHING
-                or persistence.belongs(target, schema, key, stored)
-            )
+            if stored is not None and target.belongs(schema, key, stored)
         }
 
     def save_all(self, instances: Iterable[Model], *, replace: bool = False) -> int:
@@ -268,11 +274,7 @@ class Storage(Opened, ABC):
             there = [
                 (key, stored)
                 for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
-                if stored is not None
-                and (
-                    schema.must == conditions.EVERYTHING
-                    or persistence.belongs(target, schema, key, stored)
-                )
+                if stored is not None and target.belongs(schema, key, stored)
             ]
             try:
                 target.write([Delete(schema, key, Expect.PRESENT) for key, _ in there])

@@ -224,7 +224,7 @@ class Transaction(Storage):
         rows = self._noted(collection, changed, execute(self.base, below))
         if not changed:
             return rows
-        matches = matcher(self, plan.schema, plan.condition)
+        matches = matcher(self.codec, plan.schema, plan.condition)
         mine = [
             (key, stored)
             for key, stored in changed.items()

@@ -41,7 +41,7 @@ def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
         else:
             values[(info.stored,)] = codec.stored_value(info.kind, _fit(schema, info, value))
     demanded = schema.must != conditions.EVERYTHING
-    matches = matcher(target, schema, schema.must)
+    matches = matcher(codec, schema, schema.must)
 
     def change(key: Any, stored: Any) -> Change:
         patch = Patch(schema, key, values, operations=operations, expect=target.expectation(stored))
