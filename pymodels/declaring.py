@@ -371,4 +371,5 @@ def _always(path: Path[Any]) -> Callable[[Any], Path[Any]]:
 def _reserved() -> frozenset[str]:
     from pymodels.models import Model
 
-    return frozenset(name for name in dir(Model) if not name.startswith("_"))
+    # What the type of a class offers counts too: a field called mro would stand before type.mro.
+    return frozenset(name for name in (*dir(Model), *dir(type)) if not name.startswith("_"))
