@@ -49,6 +49,32 @@ def loader(codec: Codec, schema: Schema, home: Storage) -> Callable[[Any, Any], 
 # --- checking -------------------------------------------------------------------------------
 
 
+def _is_sound(instance: Any) -> bool:
+    """Tell at once of most instances that nothing is wrong with them; of others say False."""
+    schema: Schema = instance._schema
+    checks = schema.cache.get("checks")
+    if checks is None:
+        simple = not any(
+            info.reference is not None
+            or info.options.choices is not None
+            or info.options.validators
+            for info in schema.fields.values()
+        )
+        checks = schema.cache["checks"] = simple and [
+            (info.held, info.kind.check) for info in schema.fields.values()
+        ]
+    if checks is False or instance._pk is not None and type(instance._pk) is not schema.key.type:
+        return False
+    try:
+        for held, check in checks:
+            check(held(instance))
+        if instance._pk is not None:
+            schema.key.check(instance._pk)
+    except (Unfit, RecursionError):
+        return False
+    return True
+
+
 def problems(instance: Any) -> list[tuple[str, str]]:
     """Return everything that keeps *instance* from being stored, as (field, reason)."""
     schema: Schema = instance._schema
@@ -101,6 +127,8 @@ def reference_keys(value: Any) -> tuple[Any, str]:
 
 def validate(instance: Any) -> None:
     """Raise ``ValidationError`` with everything that keeps *instance* from being stored."""
+    if _is_sound(instance):
+        return
     found = problems(instance)
     if found:
         schema: Schema = instance._schema
@@ -157,6 +185,7 @@ def save(
     for instance in instances:
         _check_supported(instance._schema, home)
         instance.before_save()
+        _fill(instance)
         validate(instance)
     pending = [
         _prepare(instance, target, check=check, replace=replace, unknown=unknown or {})
@@ -190,7 +219,6 @@ def _check_supported(schema: Schema, home: Storage) -> None:
 def _prepare(
     instance: Any, target: Storage, *, check: bool, replace: bool, unknown: Mapping[str, Any]
 ) -> _Pending:
-    _fill(instance)
     if instance._storage is target.home and instance._stored is not None:
         return _prepare_changed(instance, target, check=check)
     return _prepare_new(instance, target, replace=replace, unknown=unknown)
@@ -218,7 +246,11 @@ def _prepare_new(
 ) -> _Pending:
     schema: Schema = instance._schema
     key = instance._pk if instance._pk is not None else _new_key(schema)
-    undeclared = {**unknown, **unknown_fields(instance, schema), **_undeclared(schema)}
+    undeclared = dict(unknown)
+    if instance._stored is not None:
+        undeclared |= unknown_fields(instance, schema)
+    if schema.fill:
+        undeclared |= _undeclared(schema)
     stored = target.codec.encode(instance, undeclared)
     _check_view(target, schema, key, stored)
     expect = Expect.ANYTHING if replace else Expect.ABSENT
