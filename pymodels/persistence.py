@@ -63,7 +63,7 @@ def _is_sound(instance: Any) -> bool:
         checks = schema.cache["checks"] = simple and [
             (info.held, info.kind.check) for info in schema.fields.values()
         ]
-    if checks is False or instance._pk is not None and type(instance._pk) is not schema.key.type:
+    if checks is False or (instance._pk is not None and type(instance._pk) is not schema.key.type):
         return False
     try:
         for held, check in checks:
