@@ -92,11 +92,11 @@ class Field(Generic[T]):
         def __init__(
             self,
             *,
-            default: Any = ...,
-            default_factory: Callable[[], Any] = ...,
+            default: T = ...,
+            default_factory: Callable[[], T] = ...,
             index: bool | str = ...,
             unique: bool = ...,
-            choices: Iterable[Any] = ...,
+            choices: Iterable[T] = ...,
             validators: Iterable[Callable[[Any], object]] = ...,
             name: str = ...,
             naive: bool = ...,
@@ -139,7 +139,17 @@ class Key(Field[T]):
     ``save()`` makes one where the kind allows: a UUIDv7 for text and ``UUID``.
     """
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self, type: type[T], /, *, default: None = ..., label: str = ..., help: str = ...
+        ) -> None: ...
+        @overload
+        def __init__(self, *, default: None = ..., label: str = ..., help: str = ...) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+    else:
 
         def __class_getitem__(cls, item):
             return Annotated[_inner(item), KEY_MARK]

@@ -17,8 +17,9 @@ from pymodels.references import keys_in
 from pymodels.storage import Opened, Storage, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from pymodels.conditions import Condition
     from pymodels.query import Query
     from pymodels.schema import Schema
 
@@ -75,6 +76,17 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         _pk = cast(Any, None)
         _stored = cast(Any, None)
         _storage = cast("Storage | None", None)
+
+        def __init_subclass__(
+            cls,
+            *,
+            collection: str = ...,
+            must_have: Mapping[str, Any] | Condition | Iterable[Condition] = ...,
+            must_not_have: Mapping[str, Any] | Condition | Iterable[Condition] = ...,
+            indexes: Iterable[str | Iterable[str] | Mapping[str, Any]] = ...,
+            abstract: bool = ...,
+            label: str = ...,
+        ) -> None: ...
     else:
 
         @property

@@ -25,7 +25,7 @@ class Path(Generic[T]):
 
     __slots__ = ("_literal", "_owner", "_parts")
 
-    def __init__(self, *parts: str | int) -> None:
+    def __init__(self: Path[Any], *parts: str | int) -> None:
         if not parts or not all(isinstance(part, str | int) and part != "" for part in parts):
             raise QueryError(f"a path has one or more names or indices, not {parts!r}")
         for part in parts:
