@@ -166,6 +166,22 @@ class UniqueTests(OpensStorage):
         put_raw(storage, Visited, "b", {"login": "free"})
         Account(pk="d", login="bob").save(storage)
 
+    def test_it_does_not_matter_which_view_comes_first(self, storage: Any) -> None:
+        if not self.declared(storage):
+            return
+        with pytest.raises(DuplicateKey):
+            storage.save_all([Visited(pk="a", login="ann"), Account(pk="b", login="ann")])
+        assert len(storage) == 0
+        if "transactions" in storage.capabilities:
+            with storage.transaction():
+                assert Visited.objects(storage).count() == 0
+                Account(pk="a", login="ann").save(storage)
+                Visited(pk="b", login="bob").save(storage)
+        else:
+            storage.save_all([Visited(pk="b", login="bob"), Account(pk="a", login="ann")])
+        with pytest.raises(DuplicateKey):
+            Visited(pk="c", login="ann").save(storage)
+
     def test_declared_after_records_are_there(self, storage: Any) -> None:
         if not self.declared(storage):
             return
