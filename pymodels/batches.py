@@ -36,6 +36,9 @@ class BatchWriter:
         self.moves: list[tuple[Schema, bytes, bytes | None, bytes | None]] = []
 
     def write(self, changes: Sequence[Change]) -> None:
+        # Every model's indexes are known before the first change, whichever of them writes first.
+        for schema in {id(change.schema): change.schema for change in changes}.values():
+            self.know(schema)
         for change in changes:
             self.change(change)
         if self.moves:
@@ -43,7 +46,7 @@ class BatchWriter:
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
-        known = self.known.get(schema.collection) or self.know(schema)
+        known = self.known[schema.collection]
         table, key = records_table(schema.collection), self.key(schema, change.key)
         found = batch.get(table, key)
         check_expectation(self.storage.codec, change, found)

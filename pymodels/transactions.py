@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
-from pymodels.errors import Conflict, TransactionError
+from pymodels.errors import Conflict, DuplicateKey, TransactionError
 from pymodels.indexes import duplicate
 from pymodels.keys import KeyKind
 from pymodels.planning import Pair, Plan, execute, matcher, sort_key
@@ -49,6 +49,7 @@ class Transaction(Storage):
         self.pid = os.getpid()
         self.state = "open"
         self._schemas: dict[str, Schema] = {}
+        self._unique: dict[int, Change] = {}
         self._changed: dict[Place, Any] = {}
         self._found: dict[Place, Any] = {}
         self._before: dict[int, tuple[Any, tuple[Any, Any, Any]]] = {}
@@ -111,6 +112,17 @@ class Transaction(Storage):
         self._check_usable()
         try:
             self._prepared = self.base.prepare(self._batch())
+        except DuplicateKey as error:
+            self.rollback()
+            if error.field != self._schemas[error.collection].key_name:
+                raise
+            # It was absent when it was read here: doing it all again may well succeed.
+            raise Conflict(
+                f"{error.collection} {error.value!r} was stored by others while this transaction "
+                "was open; begin it again",
+                error.collection,
+                error.value,
+            ) from error
         except BaseException:
             self.rollback()
             raise
@@ -179,7 +191,7 @@ class Transaction(Storage):
                 batch.append(Delete(schema, key, Expect.ABSENT))
         # Deletions first, so that a unique value may move from one record to another.
         batch.sort(key=lambda change: not isinstance(change, Delete))
-        return batch
+        return [*batch, *self._unique.values()]
 
     # --- the contract -----------------------------------------------------------------------
 
@@ -273,6 +285,8 @@ class Transaction(Storage):
         """Carry out one change, and return what is needed to take it back."""
         schema = change.schema
         place = (schema.collection, change.key)
+        if schema.unique:  # the storage below is to know of it, whichever model is met first
+            self._unique[id(schema)] = Patch(schema, change.key, expect=Expect.ANYTHING)
         found = self.read(schema, (change.key,))[0]
         check_expectation(self.codec, change, found)
         undo = (place, self._changed.get(place, _UNCHANGED))
