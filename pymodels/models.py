@@ -116,7 +116,8 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         """
         if not isinstance(storage, Opened):
             storage = resolve(storage)
-        return storage.query(cls, allow_scan=allow_scan)
+        found = storage.queries.get(cls) if allow_scan else None
+        return storage.query(cls, allow_scan=allow_scan) if found is None else found
 
     @classmethod
     def reference(cls, key: Any) -> Self:

@@ -121,6 +121,8 @@ class Schema:
         pymodels.errors.OperandInvalid: Person.pk: expected text (str), got int 7
         """
         model: Any = type(key)
+        if model is str is self.key.type and key and key.isascii():
+            return key  # most keys, decided without a further call
         if model is not self.key.type and hasattr(model, "__schema__"):
             if model.__schema__.collection != self.collection:
                 raise OperandInvalid(

@@ -81,6 +81,7 @@ class Storage(Opened, ABC):
         self.name = name
         self.read_only = read_only
         self.closed = False
+        self.queries: dict[Any, Query[Any]] = {}
         self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
         self._matchers: dict[Schema, Callable[[Any, Any], bool]] = {}
 
@@ -181,8 +182,10 @@ class Storage(Opened, ABC):
 
     def query(self, model: type[M], *, allow_scan: bool = True) -> Query[M]:
         """Return the query of all records of *model*, of the backend's own class."""
-        query_class = self.query_class or self.query_class_of()
-        return query_class(model, self, allow_scan=allow_scan)
+        query = self.query_class_of()(model, self, allow_scan=allow_scan)
+        if allow_scan:
+            self.queries[model] = query  # a query never changes, so that one serves everybody
+        return query
 
     @classmethod
     def query_class_of(cls) -> type[Query[Any]]:
