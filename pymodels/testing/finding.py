@@ -1,0 +1,129 @@
+"""Each lookup, with each kind of operand, on each kind of value, wherever it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymodels import Path
+from pymodels.conditions import Condition, lookups_in
+from pymodels.lookups import LOOKUPS, lookup
+from pymodels.storage import Storage
+from pymodels.testing import asking
+from pymodels.testing.answers import AsksSamples, answers, check, differences, has_nul, keys_of
+from pymodels.testing.corpus import Friend, Identified, Numbered, Sample
+from pymodels.testing.expected import (
+    expected_identified,
+    expected_numbered,
+    expected_samples,
+)
+
+
+class LookupTests(AsksSamples):
+    """Which records a condition finds, and its complement."""
+
+    def test_the_samples_are_stored_as_they_are(self, loaded: Storage) -> None:
+        expected = expected_samples(Sample.__schema__, nul=has_nul(loaded))
+        check(differences("all records", list(loaded.keys(Sample)), expected.keys))
+        assert Sample.objects(loaded).count() == len(expected.keys)
+
+    def test_lookups_in_declared_places(self, loaded: Storage) -> None:
+        self.ask(loaded, asking.in_declared_places())
+
+    def test_lookups_in_open_places(self, loaded: Storage) -> None:
+        self.ask(loaded, asking.in_open_places())
+
+    def test_lookups_in_undeclared_places(self, loaded: Storage) -> None:
+        self.ask(loaded, asking.in_undeclared_places())
+
+    def test_lookups_on_paths(self, loaded: Storage) -> None:
+        self.ask(loaded, asking.on_paths())
+
+    def test_lookups_on_text_keys(self, loaded: Storage) -> None:
+        self.ask(loaded, asking.on_text_keys())
+
+    def test_lookups_on_keys_that_are_numbers(self, loaded: Storage) -> None:
+        questions = asking.on_numbered_keys()
+        check(answers(Numbered.objects(loaded), questions, expected_numbered()))
+
+    def test_lookups_on_keys_that_are_uuids(self, loaded: Storage) -> None:
+        questions = asking.on_identified_keys()
+        check(answers(Identified.objects(loaded), questions, expected_identified()))
+
+    def test_every_lookup_is_asked(self) -> None:
+        asked = {
+            one.name
+            for questions in (asking.in_declared_places(), asking.in_open_places())
+            for condition in questions
+            for one in lookups_in(condition)
+        }
+        assert asked >= LOOKUPS.keys()
+
+    def test_random_conditions(self, loaded: Storage) -> None:
+        leaves = [
+            *list(asking.in_declared_places())[::7],
+            *list(asking.in_open_places())[::7],
+            *list(asking.in_undeclared_places())[::31],
+            *list(asking.on_paths())[::31],
+            *list(asking.on_text_keys()) * 2,
+        ]
+        self.ask(loaded, asking.trees(leaves, 300, seed=2))
+
+    def test_random_conditions_on_keys(self, loaded: Storage) -> None:
+        leaves = list(asking.on_numbered_keys())
+        leaves += [Numbered.twin > 0, Numbered.twin == 2**53 + 1, Numbered.twin <= 255]
+        questions = asking.trees(leaves, 300, seed=3)
+        check(answers(Numbered.objects(loaded), questions, expected_numbered()))
+
+    def test_keywords_mean_what_paths_mean(self, loaded: Storage) -> None:
+        objects = Sample.objects(loaded)
+        pairs: list[tuple[dict[str, Any], Condition]] = [
+            ({"whole": 1}, Sample.whole == 1),
+            (
+                {"whole__gt": 0, "text__contains": "a"},
+                (Sample.whole > 0) & Path("text").contains("a"),
+            ),
+            ({"point__x__gte": 1}, Sample.point["x"].lookup("gte", 1)),
+            ({"points__0__name": "a"}, Sample.points[0]["name"].lookup("equals", "a")),
+            ({"counts__a__in": [1, 2]}, Path("counts", "a").in_([1, 2])),
+            ({"bag__x__size": 1}, Path("bag", "x").size(1)),
+            ({"renamed": "a"}, Path("stored$as.this") == "a"),
+            ({"pk__startswith": "k0"}, Path("pk").startswith("k0")),
+        ]
+        for keywords, condition in pairs:
+            found = keys_of(objects.where(**keywords))
+            check(differences(condition, found, keys_of(objects.where(condition))))
+            assert found, condition
+
+    def test_a_lookup_that_a_user_adds_works(self, loaded: Storage) -> None:
+        @lookup("ends_in_three")
+        def ends_in_three(value: Any, operand: Any) -> bool:
+            return type(value) is int and (value % 10 == 3) is operand
+
+        try:
+            objects, expected = Numbered.objects(loaded), expected_numbered()
+            condition = Path("twin").lookup("ends_in_three", True)
+            wanted = [key for key in expected.keys if key % 10 == 3]
+            check(differences(condition, keys_of(objects.where(condition)), wanted))
+            others = keys_of(objects.where_not(twin__ends_in_three=True))
+            check(differences(~condition, others, expected.others(wanted)))
+        finally:
+            del LOOKUPS["ends_in_three"]
+
+    def test_in_takes_a_query(self, loaded: Storage) -> None:
+        objects, friends = Sample.objects(loaded), Friend.objects(loaded)
+        for found in (friends.where(name="f1"), friends.where(name__gt="f"), friends.where(pk="")):
+            keys = [friend.pk for friend in found]
+            by_keys = objects.where(friend__in=keys)
+            by_query = objects.where(friend__in=found)
+            check(differences(by_query.condition, keys_of(by_query), keys_of(by_keys)))
+            assert objects.where_not(friend__in=found).count() == objects.count() - by_keys.count()
+
+    def test_conditions_leave_operands_as_they_are(self, loaded: Storage) -> None:
+        operands: list[Any] = [[2, 1], {"b": 1, "a": [3, 2]}, {"z", "a"}, ["b", "a", None]]
+        before = repr(operands)
+        for operand in operands:
+            keys_of(Sample.objects(loaded).where(anything=operand))
+            keys_of(Sample.objects(loaded).where(anything__in=[operand]))
+            keys_of(Sample.objects(loaded).where(anything__contains=operand))
+            keys_of(Sample.objects(loaded).where(anything__contains_any=list(operand)))
+        assert repr(operands) == before
