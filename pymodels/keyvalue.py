@@ -7,7 +7,7 @@ with. Records, keys, unique entries, expectations and the scan are the same for 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -30,7 +30,7 @@ from pymodels.codecs import MessagePack
 from pymodels.errors import StorageInvalid
 from pymodels.indexes import entry
 from pymodels.keys import KeyKind, kind_named
-from pymodels.planning import Pair, Plan
+from pymodels.planning import Pair, Plan, execute
 from pymodels.query import Query
 from pymodels.schema import Schema
 from pymodels.storage import Prepared, Storage
@@ -93,24 +93,27 @@ class KeyValueStorage(Storage):
         return self._scan(plan)
 
     def _scan(self, plan: Plan) -> Iterator[Pair]:
+        with self.view() as view:
+            yield from self._scan_view(view, plan)
+
+    def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
         descending = plan.native_order == "descending keys"
         decode = plan.schema.key.decode
         skip, most = plan.skip, plan.most
         if most == 0:
             return
-        with self.view() as view:
-            known = self.collection_record(view, plan.schema.collection)
-            if known is not None:
-                check_key_kind(known, plan.schema, self.name)
-            for key, stored in self._pairs(view, plan, descending=descending):
-                if skip:
-                    skip -= 1
-                    continue
-                yield decode(key), stored
-                if most is not None:
-                    most -= 1
-                    if not most:
-                        return
+        known = self.collection_record(view, plan.schema.collection)
+        if known is not None:
+            check_key_kind(known, plan.schema, self.name)
+        for key, stored in self._pairs(view, plan, descending=descending):
+            if skip:
+                skip -= 1
+                continue
+            yield decode(key), stored
+            if most is not None:
+                most -= 1
+                if not most:
+                    return
 
     def _pairs(self, view: View, plan: Plan, *, descending: bool) -> Iterator[tuple[bytes, bytes]]:
         schema, fragment = plan.schema, plan.native
@@ -130,10 +133,10 @@ class KeyValueStorage(Storage):
                 low = text.encode()
                 return view.items(table, low, after_prefix(low), descending=descending)
             case UniqueValue(index, value):
-                return self._byunique_table(view, plan, index, value, descending=descending)
+                return self._by_unique(view, plan, index, value, descending=descending)
         raise AssertionError(f"{fragment!r} was made by another backend")
 
-    def _byunique_table(
+    def _by_unique(
         self, view: View, plan: Plan, index: str, value: Any, *, descending: bool
     ) -> Iterator[tuple[bytes, bytes]]:
         collection = plan.schema.collection
@@ -191,6 +194,20 @@ class KeyValueStorage(Storage):
             batch.rollback()
             raise
         return _PreparedBatch(batch)
+
+    def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
+        """Find and write in one batch: nobody can come between, so that nothing is tried twice."""
+        self.check_writable()
+        batch = self.batch()
+        try:
+            found = list(execute(self, plan, self._scan_view(batch, plan)))
+            changes = [made for pair in found if (made := change(*pair)) is not None]
+            BatchWriter(self, batch).write(changes)
+        except BaseException:
+            batch.rollback()
+            raise
+        batch.commit()
+        return len(changes)
 
     def check_format(self, found: bytes | None) -> None:
         """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""
