@@ -1,0 +1,67 @@
+"""What is stored in the benchmarks: people with nine fields, made up, the same each time."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+
+from pymodels import Field, Model
+
+Row: TypeAlias = tuple[str, dict[str, Any]]
+"""A key, and the nine values to be stored under it."""
+
+
+class Person(Model):
+    """The record as users of the library write it."""
+
+    name: Field[str]
+    email: Field[str | None]
+    age: Field[int]
+    city: Field[str]
+    score: Field[float]
+    active: Field[bool]
+    joined: Field[datetime]
+    tags: Field[list[str]]
+    note: Field[str]
+
+
+class RawPerson(msgspec.Struct):
+    """The same for those who work with the driver by hand."""
+
+    name: str
+    email: str | None
+    age: int
+    city: str
+    score: float
+    active: bool
+    joined: datetime
+    tags: list[str]
+    note: str
+
+
+CITIES = ("Aarhus", "Brno", "Cádiz", "Dakar", "Édessa", "Faro", "Gdańsk", "Hà Nội", "İzmir", "Juba")
+
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def make_rows(count: int, *, start: int = 0) -> list[Row]:
+    """Return rows with ascending keys; ages are from 0 to 99, each about as often."""
+    chance = random.Random(start)
+    return [(f"{number:012d}", _values(number, chance)) for number in range(start, start + count)]
+
+
+def _values(number: int, chance: random.Random) -> dict[str, Any]:
+    return {
+        "name": f"Person {number}",
+        "email": f"person{number}@example.org" if number % 5 else None,
+        "age": chance.randrange(100),
+        "city": chance.choice(CITIES),
+        "score": chance.random(),
+        "active": number % 2 == 0,
+        "joined": _EPOCH + timedelta(seconds=chance.randrange(10**8), microseconds=number % 1000),
+        "tags": chance.sample(("red", "green", "blue", "old", "new"), k=chance.randrange(4)),
+        "note": "A few words about this person, as a record often has them. " * (number % 3),
+    }
