@@ -48,12 +48,9 @@ class Side(Protocol):
 
 def plain(found: Found) -> tuple[Any, ...]:
     """Return the key and the nine values of an object of either side."""
-    if isinstance(found, Person):
-        values = found.to_dict()
-        return (values.pop("pk"), *values.values())
-    key, person = found
+    key, person = (found.pk, found) if isinstance(found, Person) else found
     key = key.decode() if isinstance(key, bytes) else key
-    return (key, *msgspec.structs.astuple(person))
+    return (key, *(getattr(person, name) for name in RawPerson.__struct_fields__))
 
 
 class Library:
