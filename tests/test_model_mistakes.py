@@ -1,0 +1,226 @@
+"""Class statements that are refused: each mistake, and what its message has to say."""
+
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from pymodels import Field, Key, Model, ModelError, Related, UsageError, get_storage
+from tests.complaints import complaint
+
+
+@pytest.fixture
+def storage():
+    return get_storage("pymodels.ext.memory")
+
+
+class Town(Model):
+    id: Key[int]
+    name: Field[str]
+
+
+class Person(Model):
+    name: Field[str]
+    age: Field[int | None] = Field(default=None)
+
+
+# --- mistakes in fields ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["save", "pk", "objects", "storage", "delete", "changes", "mro"])
+def test_names_that_every_model_has_are_refused(name):
+    with complaint(ModelError, f"Broken.{name}", f"Field(name={name!r})"):
+        declare("Broken", {name: Field[str]})
+
+
+def test_a_key_may_be_called_pk_but_nothing_else_of_a_model(storage):
+    model = declare("Counted", {"pk": Key[int]})
+    assert model(pk=3).save(storage).pk == 3
+    with complaint(ModelError, "Broken.save", "of its own"):
+        declare("Broken", {"save": Key[int]})
+
+
+@pytest.mark.parametrize("name", ["_hidden", "__mangled", "a__b", "a__"])
+def test_underscores_that_queries_could_not_say(name):
+    with complaint(ModelError, f"Broken.{name}", "Field(name=...)"):
+        declare("Broken", {name: Field[str]})
+
+
+def declare(name: str, annotations: dict[str, Any], **namespace: Any) -> Any:
+    """Run ``class name(Model)`` with those annotations and attributes."""
+    options = namespace.pop("options", {})
+    body = {"__module__": __name__, "__qualname__": name, "__annotations__": annotations}
+    return type(Model)(name, (Model,), body | namespace, **options)
+
+
+class Mixed(Enum):
+    ONE = 1
+    TWO = "two"
+
+
+T = TypeVar("T")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "mentioned"),
+    [
+        (Field[str | bytes], "str-like"),
+        (Field[str | UUID | None], "str-like"),
+        (Field[datetime | date], "str-like"),
+        (Field[str | Decimal], "str-like"),
+        (Field[list[int] | set[int]], "array-like"),
+        (Field[tuple[int, ...] | list[int] | None], "array-like"),
+        (Field[dict[str, int] | dict[str, str]], "dict"),
+        (Field[dict[int, str]], "dict[str, ...]"),
+        (Field[complex], "complex"),
+        (Field[object], "object"),
+        (Field[type], "type"),
+        (Field[Callable[[], int]], "Callable"),
+        (Field[frozenset[int]], "Set"),
+        (Field[Mixed], "all str or all int"),
+        (Field, "Field[str]"),
+        (Key, "Key[str]"),
+        (Field[Town | int], "Town or None"),
+        (Field[Town | Person], "one model"),
+        (Field[set[Town]], "reference to Town"),
+        (Field[dict[str, Town]], "reference to Town"),
+        (Field[list[Town | None]], "reference to Town"),
+    ],
+)
+def test_types_that_no_record_can_hold(annotation, mentioned):
+    with complaint(ModelError, "Broken.x", mentioned):
+        declare("Broken", {"x": annotation})
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        int | float | Decimal,
+        int | str | None,
+        bool | int | str | list[str] | dict[str, Any] | None,
+        Literal["a", "b", 1],
+        dict[str, list[dict[str, set[int]]]],
+        Annotated[str, msgspec.Meta(max_length=3)] | None,
+        None,
+    ],
+)
+def test_unions_that_can_be_told_apart(annotation):
+    declare("Fine", {"x": Field[annotation]})
+
+
+def test_a_generic_model_is_refused():
+    with complaint(ModelError, "Box.value", "generic"):
+
+        class Box(Model, Generic[T]):
+            value: Field[T]
+
+
+@pytest.mark.parametrize(
+    ("options", "mentioned"),
+    [
+        ({"defualt": 1}, ["'defualt'", "did you mean 'default'"]),
+        ({"unik": True}, ["'unik'", "unique", "validators"]),
+        ({"default": 1, "default_factory": int}, ["default", "not both"]),
+        ({"default_factory": 3}, ["default_factory", "3"]),
+        ({"choices": 5}, ["choices", "5"]),
+        ({"choices": "abc"}, ["choices", "'abc'"]),
+        ({"validators": 5}, ["validators", "5"]),
+        ({"validators": [len, "x"]}, ["validators", "'x'"]),
+        ({"name": ""}, ["stored name", "''"]),
+        ({"name": 3}, ["stored name", "3"]),
+    ],
+)
+def test_mistakes_in_the_options_of_a_field(options, mentioned):
+    with complaint(ModelError, *mentioned):
+        Field(**options)
+
+
+def test_a_generator_of_validators_is_kept():
+    def refuse(value):
+        raise ValueError("no")
+
+    model = declare("Strict", {"x": Field[int]}, x=Field(validators=(one for one in [refuse])))
+    assert model(x=1)._schema.fields["x"].options.validators == (refuse,)
+
+
+def test_choices_that_do_not_fit():
+    with complaint(ModelError, "Broken.x", "choice 'a'", "expected an int"):
+        declare("Broken", {"x": Field[int]}, x=Field(choices=[1, "a"]))
+
+
+def test_a_short_form_without_type():
+    with complaint(ModelError, "Broken.x", "Field(str)", "Field[str]"):
+        declare("Broken", {}, x=Field(default=1))
+
+
+def test_two_fields_with_one_stored_name():
+    with complaint(ModelError, "Broken", "x", "y", "both stored as 'y'"):
+        declare("Broken", {"x": Field[int], "y": Field[int]}, x=Field(name="y"))
+    with complaint(ModelError, "View", "name", "title", "both stored as 'name'"):
+
+        class View(Person):
+            title: Field[str] = Field(default="", name="name")
+
+
+@pytest.mark.parametrize(
+    "default", [3, Key(default=3), Field(unique=True), Key(name="x"), Field(validators=[len])]
+)
+def test_a_key_has_no_options_that_would_be_ignored(default):
+    with complaint(ModelError, "Broken.id", "a key has no options"):
+        declare("Broken", {"id": Key[int]}, id=default)
+
+
+def test_a_key_may_say_that_it_can_be_left_out():
+    for default in (Key(default=None, label="Number"), None):
+        assert declare("Fine", {"id": Key[UUID]}, id=default)().id is None
+
+
+def test_mistakes_in_keys():
+    with complaint(ModelError, "a and b", "key"):
+        declare("Broken", {"a": Key[int], "b": Key[str]})
+    with complaint(ModelError, "float", "UUID, int, str"):
+        declare("Broken", {"id": Key[float]})
+    with complaint(ModelError, "None", "UUID, int, str"):
+        declare("Broken", {"id": Key[int | None]})
+
+
+@pytest.mark.parametrize(
+    ("options", "mentioned"),
+    [
+        ({"must_have": 3}, ["must_have", "mapping", "3"]),
+        ({"must_have": ["x"]}, ["must_have", "'x'", "condition"]),
+        ({"must_have": {"x__gt": "a"}}, ["must_have", "Broken.x", "number", "'a'"]),
+        ({"must_have": {"x__gtt": 1}}, ["must_have", "'gtt'", "did you mean 'gt'"]),
+        ({"must_not_have": Person.name == "x"}, ["must_not_have", "Person.name"]),
+        ({"indexes": ["y"]}, ["index", "'y'", "no field"]),
+        ({"indexes": ["xx"]}, ["'xx'", "did you mean 'x'"]),
+        ({"indexes": "x"}, ["indexes", "['x']"]),
+        ({"indexes": {"fields": "x"}}, ["indexes", "list"]),
+        ({"indexes": [{"field": "x"}]}, ["'fields'", "'unique'"]),
+    ],
+)
+def test_mistakes_in_the_options_of_a_model(options, mentioned):
+    with complaint(ModelError, "Broken", *mentioned):
+        declare("Broken", {"x": Field[int]}, options=options)
+
+
+def test_no_constructor_of_ones_own():
+    with complaint(ModelError, "Broken", "__init__", "default_factory"):
+
+        class Broken(Model):
+            def __init__(self):
+                pass
+
+
+def test_a_relation_is_no_field():
+    class Teacher(Model):
+        pupils: Related["Pupil"] = Related("Pupil", "teacher")  # noqa: F821
+
+    assert list(Teacher.__schema__.fields) == []
+    with complaint(UsageError, "Teacher", "'pupils'"):
+        Teacher(pupils=[])
