@@ -57,6 +57,7 @@ class Environment:
         self.opened = 0
         self.naming = threading.RLock()
         self.tables: dict[str, Table] = {}
+        self.cursors: dict[int, Any] = {}
         self.handle = self._open(max_tables, max_readers, map_size)
 
     # --- one for each file and process ------------------------------------------------------
@@ -176,6 +177,8 @@ class Environment:
         found = self.tables.get(name)
         if found is not None:
             return found
+        if self.pid != os.getpid():
+            self.fail(lmdb.Error("an environment of another process"))
         try:
             if self.read_only:
                 with self.naming:
@@ -239,6 +242,11 @@ class Environment:
     def fail(self, error: lmdb.Error) -> NoReturn:
         """Raise what the driver's error means."""
         text = str(error)
+        if self.pid != os.getpid():
+            raise StorageError(
+                f"{self.name}: what was begun before a fork does not go on in the child; begin it "
+                "there"
+            ) from error
         if isinstance(error, lmdb.MapFullError):
             raise StorageFull(
                 f"{self.name} has reached its map_size; open it with a larger one. Nothing of this "
@@ -270,6 +278,13 @@ def _is_full(text: str) -> bool:
     return any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT))
 
 
+try:
+    from lmdb import _envid
+except ImportError:  # before version 3 the driver did not look after this
+    _driver_keys: Any = None
+else:
+    _driver_keys = _envid.env_keys
+
 _ENVIRONMENTS: Final[dict[str, Environment]] = {}
 _OPENING = threading.Lock()
 
@@ -277,10 +292,21 @@ _OPENING = threading.Lock()
 def forget_inherited() -> None:
     """Leave the parent's environments alone in a forked child.
 
-    Closing one would clear the parent's readers from the lock file, so they are kept for ever.
+    Closing one, or ending a transaction of it, would clear the parent's readers from the lock file,
+    so the environments are kept for ever. Iterations that were open are told that they are over.
     """
     global _OPENING  # noqa: PLW0603 - another thread of the parent may have held it
     _OPENING = threading.Lock()
     for shared in _ENVIRONMENTS.values():
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(shared.handle))
+        for cursor in list(shared.cursors.values()):
+            cursor.close()
+        shared.tables = {}  # whoever still has a snapshot asks here, and is told as well
     _ENVIRONMENTS.clear()
+    if _driver_keys is not None:
+        # The driver takes a file for open that only the parent has open: keys of its own, then.
+        _envid.env_keys = _keys_of_child
+
+
+def _keys_of_child(path: Any, subdir: Any) -> tuple[Any, ...]:
+    return tuple((os.getpid(), key) for key in _driver_keys(path, subdir))

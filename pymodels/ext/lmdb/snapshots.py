@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, Final, Self
 
@@ -34,7 +35,11 @@ class Snapshot(View):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._transaction.abort()
+        self._abort()
+
+    def _abort(self) -> None:
+        if self._shared.pid == os.getpid():  # a forked child leaves the parent's readers alone
+            self._transaction.abort()
 
     def _handle(self, table: str) -> Any | None:
         found = self._shared.table(table)
@@ -61,12 +66,17 @@ class Snapshot(View):
         handle = self._handle(table)
         if handle is None:
             return
+        open_cursors = self._shared.cursors
         try:
             with self._transaction.cursor(handle) as cursor:
-                if descending:
-                    yield from _backward(cursor, low, high)
-                else:
-                    yield from _forward(cursor, low, high)
+                open_cursors[id(cursor)] = cursor
+                try:
+                    if descending:
+                        yield from _backward(cursor, low, high)
+                    else:
+                        yield from _forward(cursor, low, high)
+                finally:
+                    del open_cursors[id(cursor)]
         except lmdb.Error as error:
             self._shared.fail(error)
 
@@ -164,6 +174,8 @@ class WriteBatch(Snapshot):
                 self._shared.fail(error)
 
     def commit(self) -> None:
+        if self._shared.pid != os.getpid():
+            self._shared.fail(lmdb.Error("a batch of another process"))
         try:
             self._transaction.commit()
         except lmdb.Error as error:
@@ -174,7 +186,7 @@ class WriteBatch(Snapshot):
 
     def rollback(self) -> None:
         if not self._done:
-            self._transaction.abort()
+            self._abort()
             self._made_known(keep=False)
 
     def _made_known(self, *, keep: bool) -> None:
