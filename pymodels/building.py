@@ -60,8 +60,8 @@ def _build_now(cls: Any) -> Schema:
     own: dict[str, Any] = {}
     for base in reversed(lineage):
         for name, options in base.__declared__.fields.items():
-            annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
             try:
+                annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
                 if isinstance(annotation, type) and issubclass(annotation, Field):
                     raise ModelError(
                         f"name the type in brackets, as in {annotation.__name__}[str] (a type "
