@@ -1,10 +1,60 @@
 """The conformance suite that a backend passes, with pytest: one class, one method.
 
->>> from pathlib import Path
 >>> from pymodels import get_storage
->>> from pymodels.testing import OpensStorage
+>>> class TestMine(StorageTests):
+...     def make(self, path):
+...         return get_storage(backend="pymodels.ext.lmdb", path=path / "records.lmdb")
+
+``StorageTests`` has everything; its parts stand alone as well. What a backend declares among
+``pymodels.storage.CAPABILITIES`` is tested, and what it does not declare has to be refused.
 """
 
-from pymodels.testing.opening import OpensStorage
+# ruff: noqa: E402  # pytest has to know of the modules before they are imported
 
-__all__ = ["OpensStorage"]
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{part}"
+        for part in (
+            "answers",
+            "batches",
+            "fidelity",
+            "finding",
+            "isolation",
+            "iterating",
+            "ordering",
+            "processes",
+            "queries",
+            "records",
+            "relations",
+            "saving",
+            "stateful",
+            "transactions",
+            "uniqueness",
+            "values",
+            "views",
+        )
+    )
+)
+
+from pymodels.testing.batches import BatchTests
+from pymodels.testing.opening import OpensStorage
+from pymodels.testing.queries import QueryTests
+from pymodels.testing.records import RecordTests
+from pymodels.testing.transactions import TransactionTests
+from pymodels.testing.values import ValueTests
+
+__all__ = [
+    "StorageTests",
+    "QueryTests",
+    "ValueTests",
+    "RecordTests",
+    "BatchTests",
+    "TransactionTests",
+    "OpensStorage",
+]
+
+
+class StorageTests(QueryTests, ValueTests, RecordTests, BatchTests, TransactionTests):
+    """All that a storage has to do; ``make(self, path)`` is the one method to write."""
