@@ -55,8 +55,19 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
     try:
         _naive_or_open(operand)
     except Unfit as error:
+        if not kind.is_open and not _is_value(operand):
+            shown = f"a {type(operand).__name__} like {operand!r:.60}"
+            raise _refuse(path, f"holds {_families(kind)}, never {shown}") from None
         raise _refuse(path, f"{error.trail or 'the operand'}: {error.reason}") from None
     return _OPEN.pack(operand, _kept)  # a copy: a query does not change with its operand
+
+
+def _is_value(operand: Any) -> bool:
+    try:
+        family(operand)
+    except TypeError:
+        return False
+    return True
 
 
 def _naive_or_open(operand: Any) -> None:

@@ -41,6 +41,9 @@ _SHOWN: Final = 5
 
 _ATTEMPTS: Final = 20
 
+_NO_KEY: Final[Any] = object()
+"""What ``get`` is given instead of a key; None is no key either, and refused as such."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -315,7 +318,7 @@ class Query(Generic[M]):
         """Return the last record; raise ``RecordNotFound`` if there is none."""
         return self.reverse().first()
 
-    def get(self, key: Any = None, /, *given: Any, **lookups: Any) -> M:
+    def get(self, key: Any = _NO_KEY, /, *given: Any, **lookups: Any) -> M:
         """Return the one record with a given key, or that meets the conditions.
 
         Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
@@ -323,7 +326,7 @@ class Query(Generic[M]):
         query = self
         if isinstance(key, conditions.Node):
             given = (key, *given)
-        elif key is not None:
+        elif key is not _NO_KEY:
             if self._asked is self._schema.everything and not given and not lookups:
                 return self._storage.get(self._model, key)
             query = self.where(pk=self._schema.check_key(key))

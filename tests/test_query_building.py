@@ -1,0 +1,502 @@
+"""Queries that have no meaning are refused when they are built: no record is ever read for them."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Optional
+
+import pytest
+
+from pymodels import (
+    F,
+    Field,
+    Key,
+    Model,
+    OperandInvalid,
+    Path,
+    QueryError,
+    UnknownField,
+    UsageError,
+    ValidationError,
+    get_storage,
+)
+from tests.complaints import complaint
+
+
+@dataclass
+class Address:
+    city: str
+    number: int = 0
+
+
+class Town(Model):
+    id: Key[int]
+    name: Field[str] = ""
+
+
+class Person(Model):
+    name: Field[str] = ""
+    age: Field[int | None] = None
+    score: Field[float] = 0.0
+    active: Field[bool] = True
+    born: Field[datetime | None] = None
+    day: Field[date | None] = None
+    tags: Field[list[str]] = []
+    address: Field[Address | None] = None
+    addresses: Field[list[Address]] = []
+    table: Field[dict[str, int]] = {}
+    pair: Field[tuple[int, str]] = (0, "")
+    town: Field[Optional[Town]] = Field(default=None)  # noqa: UP045
+    anything: Field[Any] = None
+
+
+class Nicknamed(Person, must_have={"nick__exists": True}):
+    nick: Field[str]
+
+
+@pytest.fixture
+def storage(monkeypatch):
+    """A storage from which nothing can be read: all that is tested here comes before that."""
+    storage = get_storage("pymodels.ext.memory")
+
+    def unexpected(*args, **options):
+        raise AssertionError("a query that is wrong was run")
+
+    for name in ("read", "scan", "count", "rewrite", "write"):
+        monkeypatch.setattr(storage, name, unexpected)
+    return storage
+
+
+@pytest.fixture
+def people(storage):
+    return Person.objects(storage)
+
+
+# --- names ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keyword", "mentioned"),
+    [
+        ("nmae", ["Person", "'nmae'", "did you mean 'name'", "Path('nmae')"]),
+        ("xyzzy", ["Person", "'xyzzy'", "it has name, age, score"]),
+        ("nmae__startswith", ["'nmae'", "did you mean 'name'"]),
+        ("id", ["Person", "'id'"]),
+        ("age__gtt", ["'gtt'", "'age__gtt'", "did you mean 'gt'"]),
+        ("name__startwith", ["'startwith'", "did you mean 'startswith'"]),
+        ("name__contains_al", ["'contains_al'", "'contains_all'"]),
+        ("age__gt__lt", ["'gt'", "lookup", "last"]),
+        ("age__", ["''", "'age__'"]),
+        ("", ["''", "name, age"]),
+        ("__", ["''", "'__'"]),
+        ("gt", ["'gt'"]),
+        ("address__cty", ["'cty'", "did you mean 'city'"]),
+        ("address__city__startwith", ["'startwith'", "'startswith'"]),
+        ("addresses__cty", ["'cty'", "'city'"]),
+        ("addresses__0__cty", ["'cty'", "'city'"]),
+        ("age__0", ["'0'", "'age__0'"]),
+        ("pair__2", ["'2'", "'pair__2'"]),
+        ("pk__nope", ["'nope'", "'pk__nope'"]),
+        ("nick", ["'nick'"]),
+    ],
+)
+def test_unknown_names(people, keyword, mentioned):
+    for build in (
+        lambda: people.where(**{keyword: 1}),
+        lambda: people.where_not(**{keyword: 1}),
+        lambda: people.get(**{keyword: 1}),
+    ):
+        with complaint(UnknownField, *mentioned):
+            build()
+
+
+def test_unknown_names_wherever_a_field_is_named(people):
+    for build in (
+        lambda: people.order_by("nmae"),
+        lambda: people.order_by("age", "-nmae"),
+        lambda: people.values("nmae"),
+        lambda: people.select("age", "nmae"),
+        lambda: people.sum("nmae"),
+        lambda: people.avg("nmae"),
+        lambda: people.min("nmae"),
+        lambda: people.max("nmae"),
+        lambda: people.group_by("nmae"),
+        lambda: people.update(nmae="x"),
+        lambda: people.update(age=F("nmae") + 1),
+    ):
+        with complaint(UnknownField, "Person", "nmae", "did you mean 'name'"):
+            build()
+
+
+def test_unknown_members_of_paths(people):
+    with complaint(UnknownField, "'startwith'", "did you mean", "Person.name['startwith']"):
+        Person.name.startwith("x")
+    with complaint(UnknownField, "'city'", "Person.address['city']"):
+        Person.address.city
+    with complaint(UnknownField, "'cty'", "did you mean 'city'"):
+        people.where(Person.address["cty"] == "x")
+    with complaint(UnknownField, "'gtt'", "did you mean 'gt'"):
+        Person.age.lookup("gtt", 1)
+    with pytest.raises(AttributeError, match="nmae"):
+        Person.nmae
+
+
+# --- operands -------------------------------------------------------------------------------
+
+AWARE = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "operand", "mentioned"),
+    [
+        ("name", 3, ["holds text", "number", "3"]),
+        ("name", b"x", ["holds text", "bytes"]),
+        ("name", ["x"], ["holds text", "list"]),
+        ("name", object(), ["holds text", "object"]),
+        ("name", Town, ["holds text", "Town"]),
+        ("name", "\ud800", ["surrogate"]),
+        ("age", "3", ["holds number", "text", "'3'"]),
+        ("age", True, ["holds number", "bool"]),
+        ("age", float("nan"), ["nan"]),
+        ("age", {"$gt": 1}, ["holds number", "mapping"]),
+        ("active", 1, ["holds bool", "number"]),
+        ("born", "2020-01-01", ["holds instant", "text"]),
+        ("born", date(2020, 1, 1), ["holds instant", "date"]),
+        ("born", datetime(2020, 1, 1), ["naive", "time zone"]),
+        ("day", AWARE, ["holds date", "instant"]),
+        ("tags", ("a",), ["holds list", "tuple"]),
+        ("tags", "a", ["holds list", "text"]),
+        ("table", [1], ["holds mapping", "list"]),
+        ("table", {1: 1}, ["keys of a mapping are text"]),
+        ("address__city", 3, ["Person.address__city", "holds text"]),
+        ("addresses__number", "3", ["Person.addresses__number", "holds number"]),
+        ("addresses__0__number", "3", ["holds number"]),
+        ("pair__0", "x", ["holds number"]),
+        ("town", "Rome", ["holds number", "'Rome'"]),
+        ("pk", 3, ["holds text", "3"]),
+        ("anything", object(), ["object"]),
+        ("anything", float("inf"), ["inf"]),
+        ("anything", datetime(2020, 1, 1), ["naive"]),
+        ("age__gt", "3", ["holds number", "text"]),
+        ("age__lte", True, ["holds number", "bool"]),
+        ("tags__gt", ["a"], ["list", "neither greater nor less"]),
+        ("anything__gt", ["a"], ["list", "neither greater nor less"]),
+        ("anything__lt", {"a": 1}, ["mapping", "neither greater nor less"]),
+        ("address__gte", {"city": "x"}, ["mapping", "neither greater nor less"]),
+        ("age__between", 3, ["pair (low, high)"]),
+        ("age__between", (1, 2, 3), ["pair (low, high)"]),
+        ("age__between", (1, "x"), ["holds number", "'x'"]),
+        ("age__between", "12", ["pair (low, high)"]),
+        ("age__in", 3, ["list of values"]),
+        ("name__in", "abc", ["list of values"]),
+        ("age__in", [1, "x"], ["holds number", "'x'"]),
+        ("name__startswith", 3, ["takes text", "3"]),
+        ("name__startswith", None, ["takes text", "None"]),
+        ("age__startswith", "3", ["holds number", "text"]),
+        ("tags__endswith", "x", ["holds list", "text"]),
+        ("anything__icontains", 3, ["takes text"]),
+        ("name__matches", "(", ["'('", "no regular expression"]),
+        ("name__imatches", "*", ["'*'", "no regular expression"]),
+        ("name__matches", re.compile("x"), ["text of a regular expression", "(?i)"]),
+        ("age__matches", "x", ["holds number"]),
+        ("name__exists", 1, ["True or False"]),
+        ("anything__exists", "yes", ["True or False"]),
+        ("tags__contains", 3, ["holds text", "3"]),
+        ("age__contains", 3, ["only text and lists contain"]),
+        ("name__contains", 3, ["text", "3"]),
+        ("tags__contains_all", "abc", ["list of values"]),
+        ("tags__contains_any", ["a", 3], ["holds text", "3"]),
+        ("tags__size", "3", ["int"]),
+        ("tags__size", True, ["int"]),
+        ("name__size", 3, ["holds text", "list"]),
+        ("born__year", "2020", ["int"]),
+        ("born__month", 1.0, ["int"]),
+        ("age__year", 2020, ["holds number", "instant"]),
+        ("day__hour", 3, ["holds date", "instant"]),
+        ("age", F("score"), ["F is for update()"]),
+        ("age__gt", F("score") + 1, ["F is for update()"]),
+    ],
+)
+def test_operands_that_the_field_or_lookup_cannot_take(people, keyword, operand, mentioned):
+    for build in (people.where, people.where_not, people.get):
+        with complaint(OperandInvalid, "Person.", *mentioned):
+            build(**{keyword: operand})
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda q: q.where(age=None),
+        lambda q: q.where(age__gt=None),
+        lambda q: q.where(tags__contains=None),
+        lambda q: q.where(age__in=[]),
+        lambda q: q.where(age__in=[None, 1.5]),
+        lambda q: q.where(age=10**30),
+        lambda q: q.where(anything__gt="x"),
+        lambda q: q.where(name__in={"a", "b"}),
+        lambda q: q.where(address={"city": "x", "number": 1}),
+        lambda q: q.where(address=Address("x")),
+        lambda q: q.where(pk__gt="a"),
+        lambda q: q.where(Nicknamed.nick == "x"),
+        lambda q: q.where(Path("undeclared", "a.b__c", 0) == "x"),
+        lambda q: q.where(Path("undeclared").lookup("size", 3)),
+    ],
+)
+def test_sound_questions_are_not_refused(people, build):
+    build(people)
+
+
+# --- conditions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda: Person.age > 3 and Person.age < 5,
+        lambda: Person.age > 3 or Person.age < 5,
+        lambda: not Person.age > 3,
+        lambda: 3 < Person.age < 5,
+        lambda: bool(Person.age == 3),
+        lambda: 1 if Person.age == 3 else 2,
+        lambda: Person.age in [3, 5],
+        lambda: any([Person.age == 3]),
+        lambda: bool((Person.age > 3) & ~(Person.age == 5)),
+    ],
+)
+def test_a_condition_has_no_truth_value(combine):
+    with complaint(QueryError, "truth value", "& | ~", "parentheses"):
+        combine()
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda: Person.age > 3 & Person.age < 5,
+        lambda: Person.active & (Person.age > 3),
+        lambda: (Person.age > 3) | Person.active,
+        lambda: (Person.age > 3) & True,
+        lambda: "x" | (Person.age > 3),
+        lambda: ~Person.active,
+    ],
+)
+def test_slips_of_precedence_are_explained(combine):
+    with complaint(QueryError, "conditions", "parentheses"):
+        combine()
+
+
+def test_a_path_is_no_value():
+    with complaint(QueryError, "Person.active", "truth value", "compare"):
+        bool(Person.active)
+    with complaint(QueryError, "Person.tags.contains('x')"):
+        "x" in Person.tags  # noqa: B015
+    with complaint(QueryError, "F('age') + 1"):
+        Person.age + 1
+    with complaint(QueryError, 'order_by("-age")'):
+        -Person.age
+    for misuse in (lambda: list(Person.tags), lambda: len(Person.tags)):
+        with pytest.raises(TypeError):
+            misuse()
+
+
+@pytest.mark.parametrize(
+    "given", ["age > 3", True, None, {"age": 3}, lambda person: person.age, 3, Person.age]
+)
+def test_what_is_no_condition(people, given):
+    for build in (people.where, people.where_not):
+        with complaint(QueryError, "Person", "no condition", "age__gt=30"):
+            build(given)
+
+
+def test_fields_of_another_model(storage, people):
+    for build in (
+        lambda: people.where(Town.name == "x"),
+        lambda: people.where((Person.age > 3) & ~(Town.name == "x")),
+        lambda: people.order_by(Town.name),
+        lambda: people.values(Town.name),
+        lambda: people.select(Person.name, Town.name),
+        lambda: people.sum(Town.id),
+        lambda: people.group_by(Town.name),
+    ):
+        with complaint(QueryError, "Town.", "another model than Person"):
+            build()
+
+
+def test_where_not_of_nothing(people):
+    with complaint(UsageError, "where_not", "condition"):
+        people.where_not()
+
+
+@pytest.mark.parametrize(
+    "parts", [(), ("",), (None,), ("a", ""), ("a", -1), ("a", 1.5), ("a", True), (b"a",)]
+)
+def test_paths_that_lead_nowhere(parts):
+    with complaint(QueryError, "path"):
+        Path(*parts)
+
+
+@pytest.mark.parametrize("index", [-1, True, 1.5, slice(0, 2), ""])
+def test_indices_in_paths(index):
+    with complaint(QueryError, "path"):
+        Person.tags[index]
+
+
+# --- slices and order -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("index", "mentioned"),
+    [
+        (-1, ["-1", "reverse()[0]"]),
+        (-3, ["-3", "reverse()[2]"]),
+        (slice(-3, None), ["from the start", "reverse()"]),
+        (slice(None, -1), ["from the start", "reverse()"]),
+        (slice(-5, -1), ["from the start"]),
+        (slice(None, None, 2), ["step", "2"]),
+        (slice(None, None, -1), ["step", "-1"]),
+    ],
+)
+def test_slices_that_no_engine_knows(people, index, mentioned):
+    with complaint(QueryError, *mentioned):
+        people[index]
+
+
+@pytest.mark.parametrize("index", ["ann", 1.5, True, None, (1, 2), slice("a", "b"), slice(1.5)])
+def test_indices_are_whole_numbers(people, index):
+    with complaint(UsageError, "number"):
+        people[index]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda q: q.where(age=1),
+        lambda q: q.where_not(age=1),
+        lambda q: q.order_by("age"),
+        lambda q: q.reverse(),
+        lambda q: q.unordered(),
+        lambda q: q.last(),
+        lambda q: q.get(age=1),
+        lambda q: q & q,
+        lambda q: q | q,
+    ],
+)
+def test_a_slice_is_final(people, method):
+    for sliced in (people[:3], people[2:], people[1:5]):
+        with complaint(QueryError, "slice", "before"):
+            method(sliced)
+
+
+@pytest.mark.parametrize("field", ["", "-", 3, None, ["age"], b"age"])
+def test_order_by_takes_names(people, field):
+    with complaint(UsageError, "order_by", "age", repr(field)):
+        people.order_by(field)
+
+
+@pytest.mark.parametrize("field", ["age desc", "+age", "--age", "?", "age,name", "-" * 3 + "x"])
+def test_other_spellings_of_order_are_not_guessed(people, field):
+    with complaint(UnknownField, "Person"):
+        people.order_by(field)
+
+
+@pytest.mark.parametrize(
+    "field", ["tags", "-tags", "addresses", "addresses__city", "pair", Person.tags]
+)
+def test_lists_have_no_order(people, field):
+    with complaint(QueryError, "Person.", "list", "one value"):
+        people.order_by(field)
+
+
+def test_more_about_order(people):
+    people.order_by("addresses__0__city", "-table__x", "anything", "address__city", "pk")
+    with complaint(UsageError, "nulls", '"first"', '"last"', "'middle'"):
+        people.order_by("age", nulls="middle")
+    with complaint(UnknownField, "'gt'", "lookup"):
+        people.order_by("age__gt")
+
+
+# --- combining ------------------------------------------------------------------------------
+
+
+def test_queries_that_do_not_belong_together(storage, people):
+    other = get_storage("pymodels.ext.memory", name="other")
+    with complaint(QueryError, "Person", "Town"):
+        people & Town.objects(storage)
+    with complaint(QueryError, "Town", "Person"):
+        Town.objects(storage) | people
+    with complaint(QueryError, "different storages"):
+        people & Person.objects(other)
+    with complaint(QueryError, "where("):
+        people & (Person.age > 3)
+    with complaint(QueryError, "where("):
+        people | Person.active
+    for misuse in (lambda: people & 3, lambda: people | None, lambda: len(people)):
+        with pytest.raises(TypeError):
+            misuse()
+
+
+# --- asking and changing --------------------------------------------------------------------
+
+
+def test_get_takes_a_key_of_the_models_kind(people):
+    for key in (3, None, Person.age, Town(id=3), Person(), ""):
+        with complaint(OperandInvalid, "Person.pk"):
+            people.get(key)
+    with complaint(QueryError, "no condition"):
+        people.get("a", "b")
+    with complaint(OperandInvalid, "Person.pk", "3"):
+        people.in_bulk(["a", 3])
+    with complaint(UsageError, "in_bulk", "'abc'"):
+        people.in_bulk("abc")
+
+
+def test_get_or_create_makes_what_it_is_given(people):
+    for lookups in ({"age__gt": 3}, {"name__startswith": "x"}, {"address__city": "x"}):
+        with complaint(UsageError, "get_or_create", *lookups, "where()"):
+            people.get_or_create(**lookups)
+    with complaint(UsageError, "'nmae'", "did you mean 'name'"):
+        people.get_or_create(nmae="x")
+    with complaint(UsageError, "'nmae'", "did you mean 'name'"):
+        people.get_or_create({"nmae": "x"}, name="x")
+    for defaults in (Person.age > 3, "x", 3, [("name", "x")]):
+        with complaint(UsageError, "get_or_create", "mapping"):
+            people.get_or_create(defaults, name="x")
+
+
+@pytest.mark.parametrize("changes", [{"pk": "x"}, {"pk": F("name")}])
+def test_keys_are_not_updated(people, changes):
+    with complaint(UsageError, "key", "save_as()"):
+        people.update(**changes)
+
+
+def test_the_key_under_its_own_name_is_not_updated(storage):
+    with complaint(UsageError, "key", "save_as()"):
+        Town.objects(storage).update(id=3)
+
+
+def test_updates_that_have_no_meaning(people):
+    with complaint(UsageError, "update", "field=value"):
+        people.update()
+    with complaint(UnknownField, "'address__city'", "whole fields"):
+        people.update(address__city="x")
+    with complaint(UnknownField, "'pk'"):
+        people.update(name=F("pk"))
+    with complaint(ValidationError, "Person.age", "int", "'x'"):
+        people.update(age="x")
+    with complaint(ValidationError, "Person.age", "Path"):
+        people.update(age=Person.age)
+    for wrong in (None, [1], {"a": 1}, True):
+        with complaint(OperandInvalid, "F computes", repr(wrong)):
+            F("age") + wrong
+    for wrong in ("", 3, None, Person.age):
+        with complaint(OperandInvalid, 'F("age")'):
+            F(wrong)
+
+
+def test_select_values_and_group_by_need_names(people):
+    for build in (people.select, people.group_by):
+        with complaint(UsageError, "names of the fields"):
+            build()
+    for wrong in (3, None, "", ["age"]):
+        for build in (people.values, people.select, people.sum, people.group_by):
+            with complaint(UsageError, "named", repr(wrong)):
+                build(wrong)
