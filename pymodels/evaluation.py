@@ -10,10 +10,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final, TypeAlias, assert_never
 
 from pymodels.conditions import And, Condition, Lookup, Not, Or, lookups_in
-from pymodels.kinds import Scalar, Structured, Union, is_index
+from pymodels.kinds import Choice, Scalar, Structured, Union, is_index
 from pymodels.lookups import LOOKUPS
 from pymodels.schema import Place
 from pymodels.values import ABSENT, NULLS, family, is_array, order_key
@@ -96,7 +97,20 @@ def value_test(lookup: Lookup) -> Callable[[Any], bool]:
         if found is not None:
             return found
     operand, test = meaning.prepare(lookup.operand), meaning.test
+    if lookup.place.kind.any_inside(Choice):
+        return lambda value: test(_by_value(value), operand)
     return lambda value: test(value, operand)
+
+
+def _by_value(value: Any) -> Any:
+    """Return what is stored of a value: lookups know nothing of enums."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_array(value):
+        return type(value)(map(_by_value, value))
+    if type(value) is dict:
+        return {name: _by_value(member) for name, member in value.items()}
+    return value
 
 
 def leaves_of(place: Place, get: Callable[[Any], Any]) -> Callable[[Any], Iterator[Any]]:
