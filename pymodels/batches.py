@@ -26,6 +26,29 @@ if TYPE_CHECKING:
     from pymodels.keyvalue import KeyValueStorage
 
 
+def check_key(storage: KeyValueStorage, change: Change) -> None:
+    """Raise ``OperandInvalid`` if a record is to be stored under a key that is too long."""
+    schema, longest = change.schema, storage.longest_key
+    if longest is not None and isinstance(change, Put):
+        length = len(schema.key.encode(change.key))
+        if length > longest:
+            raise OperandInvalid(
+                f"{schema.name}.{schema.key_name}: the key {change.key!r:.60} has {length} bytes, "
+                f"and {storage.name} allows {longest}: keep long text in a field, and let the key "
+                "be short"
+            )
+
+
+def check_name(storage: KeyValueStorage, name: str) -> None:
+    """Raise ``ModelError`` if the name of a collection is too long for the name of a table."""
+    longest = storage.longest_key
+    if longest is not None and len(name.encode()) > longest // 2:
+        raise ModelError(
+            f"the collection name {name!r:.60} has {len(name.encode())} bytes, and {storage.name} "
+            f"allows {longest // 2}"
+        )
+
+
 class BatchWriter:
     """Carries out one batch of changes: records first, then what the unique indexes say of them."""
 
@@ -47,7 +70,12 @@ class BatchWriter:
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
         known = self.known[schema.collection]
-        table, key = records_table(schema.collection), self.key(schema, change.key)
+        table, key = records_table(schema.collection), schema.key.encode(change.key)
+        longest = self.storage.longest_key
+        if longest is not None and len(key) > longest:  # there is no such record
+            check_key(self.storage, change)
+            check_expectation(self.storage.codec, change, None)
+            return
         found = batch.get(table, key)
         check_expectation(self.storage.codec, change, found)
         after: bytes | None = None
@@ -64,24 +92,11 @@ class BatchWriter:
         if known.indexes:
             self.moves.append((schema, key, found, after))
 
-    def key(self, schema: Schema, key: Any) -> bytes:
-        encoded = schema.key.encode(key)
-        longest = self.storage.longest_key
-        if longest is not None and len(encoded) > longest:
-            raise OperandInvalid(
-                f"{schema.name}.{schema.key_name}: the key {key!r:.60} has {len(encoded)} bytes, "
-                f"and {self.storage.name} allows {longest}: keep long text in a field, and let the "
-                "key be short"
-            )
-        return bytes(encoded)
-
     # --- what is remembered of collections --------------------------------------------------
 
     def know(self, schema: Schema) -> CollectionRecord:
         """Return what is remembered of the collection, with what its model adds to that."""
         name = schema.collection
-        if self.storage.longest_key is not None:
-            self.check_name(name)
         known = self.storage.collection_record(self.batch, name)
         is_new = known is None
         if known is None:
@@ -100,14 +115,6 @@ class BatchWriter:
             self.batch.put(META, f"collection:{name}".encode(), msgspec.msgpack.encode(known))
         self.known[name] = known
         return known
-
-    def check_name(self, name: str) -> None:
-        longest = self.storage.longest_key or 0
-        if len(name.encode()) > longest // 2:
-            raise ModelError(
-                f"the collection name {name!r:.60} has {len(name.encode())} bytes, and "
-                f"{self.storage.name} allows {longest // 2}"
-            )
 
     # --- unique entries ---------------------------------------------------------------------
 

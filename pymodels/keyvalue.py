@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from pymodels import conditions
-from pymodels.batches import BatchWriter
+from pymodels.batches import BatchWriter, check_key, check_name
 from pymodels.bykey import (
     ByKey,
     KeyRange,
@@ -186,6 +186,8 @@ class KeyValueStorage(Storage):
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
+        for name in {change.schema.collection for change in changes}:
+            check_name(self, name)
         self.make_tables(tables_for(changes))
         batch = self.batch()
         try:
@@ -194,6 +196,10 @@ class KeyValueStorage(Storage):
             batch.rollback()
             raise
         return _PreparedBatch(batch)
+
+    def check_change(self, change: Change) -> None:
+        check_key(self, change)
+        check_name(self, change.schema.collection)
 
     def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
         """Find and write in one batch: nobody can come between, so that nothing is tried twice."""

@@ -177,6 +177,9 @@ class Storage(Opened, ABC):
                 f"{self.name} was opened with read_only=True, so nothing can be written to it"
             )
 
+    def check_change(self, change: Change) -> None:
+        """Raise what the engine would, if it can never hold this change: transactions ask early."""
+
     def remember(self, instance: Any) -> None:
         """Note the state of an instance before it changes; only a transaction needs that."""
 

@@ -289,6 +289,7 @@ class Transaction(Storage):
             self._unique[id(schema)] = Patch(schema, change.key, expect=Expect.ANYTHING)
         found = self.read(schema, (change.key,))[0]
         check_expectation(self.codec, change, found)
+        self.root.check_change(change)
         undo = (place, self._changed.get(place, _UNCHANGED))
         if isinstance(change, Delete):
             if found is not None:

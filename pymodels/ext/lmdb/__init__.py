@@ -60,6 +60,12 @@ class Storage(KeyValueStorage):
     ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
             raise SettingsError(f"path is the name of a file, not {path!r}")
+        for name, number in (("max_tables", max_tables), ("max_readers", max_readers)):
+            _check_number(name, number)
+        if map_size is not None:
+            _check_number("map_size", map_size)
+        if not isinstance(read_only, bool):
+            raise SettingsError(f"read_only is True or False, not {read_only!r}")
         super().__init__(name=f"lmdb {os.fspath(path)}", read_only=read_only)
         self.path = Path(path).absolute()
         self._options = (read_only, max_tables, max_readers, map_size)
@@ -72,9 +78,14 @@ class Storage(KeyValueStorage):
         with self._lock:
             self.check_open()
             if self._shared is None:
-                self._shared = Environment.acquire(self.path, self.name, *self._options)
-                with self.view() as view:
-                    self.check_format(view.get(META, b"format"))
+                shared = Environment.acquire(self.path, self.name, *self._options)
+                try:
+                    with Snapshot(shared) as view:
+                        self.check_format(view.get(META, b"format"))
+                except BaseException:
+                    shared.release()
+                    raise
+                self._shared = shared
             return self._shared
 
     @property
@@ -119,6 +130,11 @@ class Storage(KeyValueStorage):
                 shared, self._shared = self._shared, None
                 if shared is not None:
                     shared.release()
+
+
+def _check_number(name: str, value: Any) -> None:
+    if type(value) is not int or value < 1:
+        raise SettingsError(f"{name} is a whole number from 1 on, not {value!r}")
 
 
 _STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()

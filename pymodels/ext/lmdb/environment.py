@@ -122,6 +122,8 @@ class Environment:
             )
         if self.read_only and not self.path.exists():
             raise StorageError(f"{self.name} does not exist, and read_only=True creates nothing")
+        if self.read_only and self.path.stat().st_size == 0:
+            raise StorageInvalid(f"{self.name} is empty, and read_only=True makes nothing of it")
 
     def _refuse(self, error: lmdb.Error) -> NoReturn:
         text = str(error)
