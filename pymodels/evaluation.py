@@ -97,7 +97,7 @@ def value_test(lookup: Lookup) -> Callable[[Any], bool]:
         if found is not None:
             return found
     operand, test = meaning.prepare(lookup.operand), meaning.test
-    if lookup.place.kind.any_inside(Choice):
+    if place.kind.any_inside(Choice):
         return lambda value: test(_by_value(value), operand)
     return lambda value: test(value, operand)
 
