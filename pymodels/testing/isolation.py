@@ -42,24 +42,25 @@ def ages(storage: Any) -> dict[str, int | None]:
 class IsolationTests(OpensStorage):
     """Inside, everything that was written inside is seen; outside, nothing before the end."""
 
+    # Not another ``storage``: that would be the one of every test of a class with all the parts.
     @pytest.fixture
-    def storage(self, path: Path) -> Iterator[Storage]:
-        """A storage with two people; the tests end here where transactions are not declared."""
-        with self.make(path) as storage:
-            if "transactions" not in storage.capabilities:
-                with pytest.raises(TransactionsUnsupported):
-                    storage.begin()
-                with pytest.raises(TransactionsUnsupported):
-                    storage.transaction()
-                with pytest.raises(TransactionsUnsupported):
-                    storage.prepare([])
-                pytest.skip("declares no transactions, and says so when asked for one")
-            storage.save_all([Person(pk="a", name="Ann", age=1), Person(pk="b", name="Bob", age=2)])
-            yield storage
+    def two_people(self, storage: Storage) -> None:
+        """Two people to begin with; the tests end here where transactions are not declared."""
+        if "transactions" not in storage.capabilities:
+            with pytest.raises(TransactionsUnsupported):
+                storage.begin()
+            with pytest.raises(TransactionsUnsupported):
+                storage.transaction()
+            with pytest.raises(TransactionsUnsupported):
+                storage.prepare([])
+            pytest.skip("declares no transactions, and says so when asked for one")
+        storage.save_all([Person(pk="a", name="Ann", age=1), Person(pk="b", name="Bob", age=2)])
 
     # --- what is seen inside ----------------------------------------------------------------
 
-    def test_every_form_of_query_sees_what_was_written_inside(self, storage: Any) -> None:
+    def test_every_form_of_query_sees_what_was_written_inside(
+        self, storage: Any, two_people: None
+    ) -> None:
         storage.save_all([Person(pk=f"k{n}", name="x", age=10 + n) for n in range(5)])
         people = Person.objects(storage)
         with undone(storage):
@@ -110,7 +111,9 @@ class IsolationTests(OpensStorage):
         assert people.count() == 7
         assert ages(storage)["a"] == 1
 
-    def test_unique_lookups_see_what_was_written_inside(self, storage: Any) -> None:
+    def test_unique_lookups_see_what_was_written_inside(
+        self, storage: Any, two_people: None
+    ) -> None:
         Account(pk="a", login="ann").save(storage)
         Account(pk="b", login="bob").save(storage)
         accounts = Account.objects(storage)
@@ -126,7 +129,7 @@ class IsolationTests(OpensStorage):
             assert accounts.get_or_create(login="bob") == (made, False)
         assert accounts.get(login="ann").pk == "a"
 
-    def test_references_are_followed_inside(self, storage: Any) -> None:
+    def test_references_are_followed_inside(self, storage: Any, two_people: None) -> None:
         with undone(storage):
             Town(id=1, name="Bath").save(storage)
             ann = storage.get(Person, "a")
@@ -138,7 +141,7 @@ class IsolationTests(OpensStorage):
             assert found.count() == 1
         assert Person.objects(storage).where(town=1).count() == 0
 
-    def test_a_loop_that_writes_inside(self, storage: Any) -> None:
+    def test_a_loop_that_writes_inside(self, storage: Any, two_people: None) -> None:
         storage.save_all([Town(id=n) for n in range(100)])
         with storage.transaction():
             seen = []
@@ -157,7 +160,9 @@ class IsolationTests(OpensStorage):
     # --- others -----------------------------------------------------------------------------
 
     @pytest.mark.parametrize("how", ["get", "get_many", "iterate", "count", "absent", "refresh"])
-    def test_a_record_that_was_read_and_changed_by_others(self, storage: Any, how: str) -> None:
+    def test_a_record_that_was_read_and_changed_by_others(
+        self, storage: Any, two_people: None, how: str
+    ) -> None:
         ann = storage.get(Person, "a")
         reads: dict[str, Callable[[], object]] = {
             "get": lambda: storage.get(Person, "a"),
@@ -189,7 +194,9 @@ class IsolationTests(OpensStorage):
             elsewhere(by_others)
             Town(id=1, name="depends on what was read").save(storage)
 
-    def test_what_others_do_with_other_records_is_no_conflict(self, storage: Any) -> None:
+    def test_what_others_do_with_other_records_is_no_conflict(
+        self, storage: Any, two_people: None
+    ) -> None:
         def by_others() -> None:
             Person.objects(storage).where(pk="b").update(age=20)
             Setting(pk="s").save(storage)
@@ -198,7 +205,7 @@ class IsolationTests(OpensStorage):
         assert ages(storage) == {"a": 1, "b": 20}
         assert len(storage) == 4
 
-    def test_two_transactions_that_write_one_record(self, storage: Any) -> None:
+    def test_two_transactions_that_write_one_record(self, storage: Any, two_people: None) -> None:
         first, second = storage.begin(), storage.begin()
         for transaction, age in ((first, 10), (second, 20)):
             Person.objects(transaction).where(pk="a").update(age=age)
@@ -207,7 +214,7 @@ class IsolationTests(OpensStorage):
             second.commit()
         assert ages(storage) == {"a": 10, "b": 2}
 
-    def test_transfers_between_threads_keep_the_sum(self, storage: Any) -> None:
+    def test_transfers_between_threads_keep_the_sum(self, storage: Any, two_people: None) -> None:
         storage.save_all([Account(pk=str(n), visits=100) for n in range(4)])
 
         def transfer(source: str, goal: str) -> Callable[[], int]:
@@ -233,7 +240,7 @@ class IsolationTests(OpensStorage):
         found = {one.pk: one.visits for one in Account.objects(storage)}
         assert found == {"0": 100, "1": 85, "2": 100, "3": 115}
 
-    def test_each_thread_has_its_own(self, storage: Any) -> None:
+    def test_each_thread_has_its_own(self, storage: Any, two_people: None) -> None:
         both_inside = threading.Barrier(2)
 
         def run(key: str) -> Callable[[], object]:
@@ -250,7 +257,7 @@ class IsolationTests(OpensStorage):
         assert in_threads([run("x"), run("y")]) == [["a", "b", "x"], ["a", "b", "y"]]
         assert list(storage.keys(Person)) == ["a", "b", "x", "y"]
 
-    def test_two_storages_do_not_mix(self, storage: Any, path: Path) -> None:
+    def test_two_storages_do_not_mix(self, storage: Any, two_people: None, path: Path) -> None:
         folder = path.parent / "other"
         folder.mkdir()
         with self.make(folder) as other:

@@ -23,7 +23,7 @@ class TransactionTests(IsolationTests):
 
     # --- the end of it ----------------------------------------------------------------------
 
-    def test_what_was_done_is_true_at_the_end(self, storage: Any) -> None:
+    def test_what_was_done_is_true_at_the_end(self, storage: Any, two_people: None) -> None:
         with storage.transaction():
             Person(pk="c", name="Cat", age=3).save(storage)
             ann = storage.get(Person, "a")
@@ -37,7 +37,7 @@ class TransactionTests(IsolationTests):
         assert len(storage) == 3
         assert not ann.is_changed
 
-    def test_an_exception_undoes_everything(self, storage: Any) -> None:
+    def test_an_exception_undoes_everything(self, storage: Any, two_people: None) -> None:
         before = storage.revision
         with undone(storage):
             Person(pk="c", name="Cat").save(storage)
@@ -49,26 +49,26 @@ class TransactionTests(IsolationTests):
         assert len(storage) == 2
         assert storage.revision == before
 
-    def test_a_rollback_in_the_block(self, storage: Any) -> None:
+    def test_a_rollback_in_the_block(self, storage: Any, two_people: None) -> None:
         with storage.transaction() as transaction:
             Person.objects(storage).update(age=9)
             transaction.rollback()
         assert ages(storage) == {"a": 1, "b": 2}
 
-    def test_a_commit_in_the_block(self, storage: Any) -> None:
+    def test_a_commit_in_the_block(self, storage: Any, two_people: None) -> None:
         with storage.transaction() as transaction:
             Person.objects(storage).update(age=9)
             transaction.commit()
         assert ages(storage) == {"a": 9, "b": 9}
 
-    def test_an_empty_transaction(self, storage: Any) -> None:
+    def test_an_empty_transaction(self, storage: Any, two_people: None) -> None:
         with storage.transaction():
             pass
         storage.begin().commit()
         storage.begin().rollback()
         assert ages(storage) == {"a": 1, "b": 2}
 
-    def test_by_hand(self, storage: Any) -> None:
+    def test_by_hand(self, storage: Any, two_people: None) -> None:
         transaction = storage.begin()
         Person(pk="c", name="Cat", age=3).save(transaction)
         assert transaction.get(Person, "c").age == 3
@@ -78,7 +78,9 @@ class TransactionTests(IsolationTests):
         prepared.commit()
         assert ages(storage) == {"a": 1, "b": 2, "c": 3}
 
-    def test_prepared_and_committed_through_the_transaction(self, storage: Any) -> None:
+    def test_prepared_and_committed_through_the_transaction(
+        self, storage: Any, two_people: None
+    ) -> None:
         transaction = storage.begin()
         Person.objects(transaction).update(age=5)
         transaction.prepare()
@@ -87,7 +89,7 @@ class TransactionTests(IsolationTests):
         transaction.commit()
         assert ages(storage) == {"a": 5, "b": 5}
 
-    def test_prepared_and_rolled_back(self, storage: Any) -> None:
+    def test_prepared_and_rolled_back(self, storage: Any, two_people: None) -> None:
         transaction = storage.begin()
         Person.objects(transaction).update(age=5)
         transaction.prepare()
@@ -96,7 +98,7 @@ class TransactionTests(IsolationTests):
         Person.objects(storage).update(age=6)
         assert ages(storage) == {"a": 6, "b": 6}
 
-    def test_preparing_checks(self, storage: Any) -> None:
+    def test_preparing_checks(self, storage: Any, two_people: None) -> None:
         transaction = storage.begin()
         assert transaction.get(Person, "a").age == 1
         Person(pk="c", name="Cat").save(transaction)
@@ -107,7 +109,7 @@ class TransactionTests(IsolationTests):
         with pytest.raises(TransactionError):
             transaction.commit()
 
-    def test_a_batch_prepared_without_a_transaction(self, storage: Any) -> None:
+    def test_a_batch_prepared_without_a_transaction(self, storage: Any, two_people: None) -> None:
         from pymodels.changes import Delete, Expect
 
         change = Delete(Person.__schema__, "a", Expect.PRESENT)
@@ -120,7 +122,7 @@ class TransactionTests(IsolationTests):
         Person(pk="a", name="Ann").save(storage)
 
     @pytest.mark.parametrize("how", ["commit", "rollback"])
-    def test_nothing_is_done_after_the_end(self, storage: Any, how: str) -> None:
+    def test_nothing_is_done_after_the_end(self, storage: Any, two_people: None, how: str) -> None:
         transaction = storage.begin()
         ann = transaction.get(Person, "a")
         people = Person.objects(transaction)
@@ -142,7 +144,7 @@ class TransactionTests(IsolationTests):
         ann.save()
         assert storage.get(Person, "a").age == 7
 
-    def test_rolling_back_after_the_end(self, storage: Any) -> None:
+    def test_rolling_back_after_the_end(self, storage: Any, two_people: None) -> None:
         transaction = storage.begin()
         transaction.rollback()
         transaction.rollback()
@@ -156,7 +158,7 @@ class TransactionTests(IsolationTests):
 
     # --- inside each other ------------------------------------------------------------------
 
-    def test_a_savepoint_that_is_undone(self, storage: Any) -> None:
+    def test_a_savepoint_that_is_undone(self, storage: Any, two_people: None) -> None:
         with storage.transaction():
             Person(pk="c", name="Cat", age=3).save(storage)
             with undone(storage):
@@ -171,7 +173,7 @@ class TransactionTests(IsolationTests):
             assert ages(storage) == {"a": 10, "b": 2, "c": 3}
         assert ages(storage) == {"a": 10, "b": 2, "c": 3}
 
-    def test_everything_is_undone_with_the_outermost(self, storage: Any) -> None:
+    def test_everything_is_undone_with_the_outermost(self, storage: Any, two_people: None) -> None:
         with undone(storage):
             with storage.transaction():
                 Person.objects(storage).update(age=9)
@@ -182,7 +184,9 @@ class TransactionTests(IsolationTests):
 
     # --- instances --------------------------------------------------------------------------
 
-    def test_instances_are_what_they_were_after_a_rollback(self, storage: Any) -> None:
+    def test_instances_are_what_they_were_after_a_rollback(
+        self, storage: Any, two_people: None
+    ) -> None:
         ann, bob = storage.get(Person, "a"), storage.get(Person, "b")
         cat = Person(name="Cat")
         with undone(storage):
@@ -201,7 +205,7 @@ class TransactionTests(IsolationTests):
         assert len(storage) == 3
         assert (storage.get(Person, "a").age, storage.get(Person, "b").age) == (10, 20)
 
-    def test_instances_after_an_inner_rollback(self, storage: Any) -> None:
+    def test_instances_after_an_inner_rollback(self, storage: Any, two_people: None) -> None:
         ann = storage.get(Person, "a")
         with storage.transaction():
             ann.age = 10
@@ -215,7 +219,7 @@ class TransactionTests(IsolationTests):
         assert storage.get(Person, "a").age == 11
         assert not ann.is_changed
 
-    def test_instances_after_a_failed_commit(self, storage: Any) -> None:
+    def test_instances_after_a_failed_commit(self, storage: Any, two_people: None) -> None:
         ann, cat = storage.get(Person, "a"), Person(pk="c", name="Cat")
         transaction = storage.begin()
         ann.age = 10
@@ -230,7 +234,7 @@ class TransactionTests(IsolationTests):
 
     # --- refusals ---------------------------------------------------------------------------
 
-    def test_a_key_that_is_taken_is_refused_at_once(self, storage: Any) -> None:
+    def test_a_key_that_is_taken_is_refused_at_once(self, storage: Any, two_people: None) -> None:
         with storage.transaction():
             with pytest.raises(DuplicateKey):
                 Person(pk="a", name="again").save(storage)
@@ -241,7 +245,9 @@ class TransactionTests(IsolationTests):
             Person(pk="a", name="anew", age=0).save(storage)
         assert ages(storage) == {"a": 0, "b": 2, "c": None}
 
-    def test_a_unique_value_that_is_taken_is_refused_at_once(self, storage: Any) -> None:
+    def test_a_unique_value_that_is_taken_is_refused_at_once(
+        self, storage: Any, two_people: None
+    ) -> None:
         Account(pk="a", login="ann").save(storage)
         with storage.transaction():
             with pytest.raises(DuplicateKey):
@@ -255,7 +261,7 @@ class TransactionTests(IsolationTests):
         found = {one.pk: one.login for one in Account.objects(storage)}
         assert found == {"b": "ann", "c": "cat"}
 
-    def test_unique_values_change_places_inside(self, storage: Any) -> None:
+    def test_unique_values_change_places_inside(self, storage: Any, two_people: None) -> None:
         ann = Account(pk="a", login="ann").save(storage)
         bob = Account(pk="b", login="bob").save(storage)
         with storage.transaction():
@@ -264,7 +270,9 @@ class TransactionTests(IsolationTests):
             assert Account.objects(storage).get(login="bob").pk == "a"
         assert {one.pk: one.login for one in Account.objects(storage)} == {"a": "bob", "b": "ann"}
 
-    def test_a_unique_value_that_others_took_meanwhile(self, storage: Any) -> None:
+    def test_a_unique_value_that_others_took_meanwhile(
+        self, storage: Any, two_people: None
+    ) -> None:
         transaction = storage.begin()
         Account(pk="a", login="ann").save(transaction)
         elsewhere(lambda: Account(pk="b", login="ann").save(storage))
@@ -272,7 +280,7 @@ class TransactionTests(IsolationTests):
             transaction.commit()
         assert list(storage.keys(Account)) == ["b"]
 
-    def test_a_closed_or_read_only_storage(self, storage: Any) -> None:
+    def test_a_closed_or_read_only_storage(self, storage: Any, two_people: None) -> None:
         storage.read_only = True
         with undone(storage), pytest.raises(StorageReadOnly):
             Person(pk="c", name="Cat").save(storage)
