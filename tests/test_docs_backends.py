@@ -14,7 +14,9 @@ PAGE = Path(__file__).parent.parent / "docs" / "writing-a-backend.md"
 def shown(title: str, name: str) -> Any:
     """Return the module that the page shows, found by its docstring."""
     text = PAGE.read_text(encoding="utf-8")
-    (source,) = re.findall(rf'^```python\n("""{re.escape(title)}.*?)^```$', text, re.M | re.S)
+    (source,) = re.findall(
+        rf'^```python\n("""{re.escape(title)}.*?)^```$', text, re.MULTILINE | re.DOTALL
+    )
     made = sys.modules[name] = ModuleType(name)
     exec(compile(source, str(PAGE), "exec"), made.__dict__)
     return made
