@@ -51,6 +51,8 @@ def get_storage(settings: Settings = None, /, **keywords: Any) -> Storage:
     """
     if callable(settings) and not isinstance(settings, Storage):
         settings = settings()
+    if isinstance(settings, str):
+        settings = _named(settings)
     if isinstance(settings, Storage):
         if keywords:
             raise SettingsError(
@@ -58,8 +60,6 @@ def get_storage(settings: Settings = None, /, **keywords: Any) -> Storage:
                 f"({', '.join(sorted(keywords))})"
             )
         return settings
-    if isinstance(settings, str):
-        settings = _named(settings)
     if settings is None:
         settings = {}
     if not isinstance(settings, Mapping):
@@ -73,8 +73,12 @@ def get_storage(settings: Settings = None, /, **keywords: Any) -> Storage:
 def open_storage(settings: Mapping[str, Any]) -> Storage:
     """Open the storage that a mapping of settings describes."""
     options = dict(settings)
-    backend = options.pop("backend", None)
-    if not isinstance(backend, str) or not backend:
+    backend = options.pop("backend", "")
+    if not isinstance(backend, str):
+        raise SettingsError(
+            f"'backend' is the path of a module, such as '{_HERE}.lmdb', not {backend!r}"
+        )
+    if not backend:
         given = ", ".join(sorted(map(str, settings))) or "nothing"
         raise SettingsError(
             f"the settings name no backend (they have: {given}); write for example "
@@ -94,8 +98,7 @@ def _backend(backend: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if backend == missing or backend.startswith(f"{missing}."):
-            hint = nearest(backend, _backends()) or nearest(f"{_HERE}.{backend}", _backends())
-            raise UnknownBackend(f"there is no backend {backend!r}{hint}. {_known()}") from error
+            raise UnknownBackend(f"there is no backend {backend!r}{_hint(backend)}") from error
         # Each backend of PyModels that needs a driver has an extra of its own name.
         package, _, extra = backend.rpartition(".")
         install = (
@@ -109,7 +112,8 @@ def _backend(backend: str) -> Any:
     made = getattr(module, "Storage", None)
     if not (isinstance(made, type) and hasattr(module, "Query")):
         raise UnknownBackend(
-            f"{backend} is a module, but no backend: that has a Storage and a Query. {_known()}"
+            f"{backend} is a module, but no backend, which has a Storage and a Query"
+            f"{_hint(backend)}"
         )
     return made
 
@@ -119,6 +123,12 @@ def _backends() -> list[str]:
 
     found = {module.name for module in pkgutil.iter_modules(ext.__path__)}
     return sorted(f"{_HERE}.{name}" for name in found)
+
+
+def _hint(backend: str) -> str:
+    known = _backends()
+    near = nearest(backend, known) or nearest(f"{_HERE}.{backend}", known) or "."
+    return f"{near} {_known()}"
 
 
 def _known() -> str:
@@ -162,7 +172,7 @@ def _named(name: str) -> Any:
         )
     try:
         module = importlib.import_module(source)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise SettingsError(
             f"the settings module {source!r} cannot be imported: {error}"
         ) from error
@@ -193,6 +203,7 @@ def _entry(found: Any, names: list[str], source: str) -> Any:
         found = found[name]
     if callable(found):
         found = found()
-    if not isinstance(found, Mapping):
-        raise SettingsError(f"{source}: {'.'.join(names)} is no mapping of settings: {found!r:.60}")
+    if not isinstance(found, Mapping | Storage):
+        entry = ".".join((source, *names))
+        raise SettingsError(f"{entry} is no mapping of settings: {found!r:.60}")
     return found

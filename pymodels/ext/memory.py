@@ -59,6 +59,12 @@ class Storage(KeyValueStorage):
         read_only: bool = False,
         name: str = "memory",
     ) -> None:
+        if not isinstance(read_only, bool):
+            raise SettingsError(f"read_only is True or False, not {read_only!r}")
+        if not isinstance(name, str) or not name:
+            raise SettingsError(f"name is what messages call the storage, not {name!r}")
+        if not isinstance(data, Mapping | None):
+            raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
         self._tables: dict[str, _Table] = {}
         self._writing = threading.Lock()
@@ -69,6 +75,8 @@ class Storage(KeyValueStorage):
         self.read_only = read_only
 
     def _fill(self, collection: str, records: Any) -> None:
+        if not isinstance(collection, str) or not collection:
+            raise SettingsError(f"data: a collection has a name, not {collection!r}")
         if not isinstance(records, Mapping):
             raise SettingsError(
                 f"data[{collection!r}] maps keys to records, and {type(records).__name__} does not"
