@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -35,6 +37,10 @@ class Table:
     def __init__(self, handle: Any, number: int) -> None:
         self.handle = handle
         self.number = number
+
+
+_LOOKS: Final = 3
+"""How often a file is looked at that is shorter than it should be."""
 
 
 class Environment:
@@ -146,17 +152,35 @@ class Environment:
 
     def _check_length(self, handle: lmdb.Environment) -> None:
         """Refuse a file that was cut off: reading beyond its end would kill the process."""
-        info = handle.info()
         self.page_size = handle.stat()["psize"]
-        self.length = 0
-        needed = (info["last_pgno"] + 1) * self.page_size
-        length = self.path.stat().st_size
-        if length < needed and info["last_txnid"] > 0:
-            handle.close()
-            raise StorageInvalid(
-                f"{self.name} has {length} bytes, and its own records need {needed}: the file is "
-                "truncated; restore it from a copy"
-            )
+        self.length = needed = length = 0
+        for _ in range(_LOOKS):  # a writer may be just about to fill it up
+            info = handle.info()
+            needed = (info["last_pgno"] + 1) * self.page_size
+            length = self.path.stat().st_size
+            if length >= needed or info["last_txnid"] == 0 or self._is_whole():
+                return
+            time.sleep(0.01)
+        handle.close()
+        raise StorageInvalid(
+            f"{self.name} has {length} bytes, and its own records need {needed}: the file is "
+            "truncated; restore it from a copy"
+        )
+
+    def _is_whole(self) -> bool:
+        """Tell of a file that is too short whether all that it lacks are free pages.
+
+        A writer that was killed right after a commit leaves it like that.
+        """
+        try:
+            from lmdb import verify
+        except ImportError:  # before version 3 of the driver
+            return False
+        try:
+            found: list[Any] = verify.verify(str(self.path), subdir=False)  # type: ignore[no-untyped-call]
+        except (verify.VerifyError, struct.error, OSError):
+            return False
+        return not found
 
     def fill_up(self) -> None:
         """Give the file the length that its records imply; LMDB may leave its last pages unwritten.
@@ -164,7 +188,10 @@ class Environment:
         They are free pages, so that nothing is lost; but a file that is too short tells thereby
         that it was truncated.
         """
-        info = self.handle.info()
+        try:
+            info = self.handle.info()
+        except lmdb.Error:
+            return  # another thread has closed the file meanwhile; the batch is written
         needed = (info["last_pgno"] + 1) * self.page_size
         if needed > self.length:
             self.length = self.path.stat().st_size
