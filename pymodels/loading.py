@@ -136,12 +136,13 @@ def _known() -> str:
 
 
 def _check_options(backend: str, made: Any, options: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(made).parameters
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
-        return
+    parameters = dict(inspect.signature(made).parameters)
+    others = [n for n, one in parameters.items() if one.kind is inspect.Parameter.VAR_KEYWORD]
+    for name in others:
+        del parameters[name]
     takes = f"It takes: {', '.join(sorted(parameters))}"
     for name in options:
-        if name not in parameters:
+        if name not in parameters and not others:
             hint = nearest(str(name), parameters) or "."
             raise SettingsError(f"{backend} takes no setting {name!r}{hint} {takes}")
     for name, one in parameters.items():

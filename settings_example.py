@@ -1,0 +1,42 @@
+"""Where your records live: copy this file as ``settings.py``, and keep the entries you use.
+
+One line decides, at the end; nothing else in a program has to know::
+
+    from pymodels import get_storage
+
+    storage = get_storage("settings:DATABASE")
+    everywhere_else = get_storage("settings:DATABASES.memory")
+
+Settings that stand here commented out have the value shown unless you set them.
+"""
+
+DATABASES = {
+    # In the memory of this process, gone when it ends: for tests and prototypes. Needs nothing.
+    "memory": {
+        "backend": "pymodels.ext.memory",
+        # Records to begin with, by collection and key: {"person": {"ann": {"name": "Ann"}}}.
+        # "data": None,
+        # Refuse every write.
+        # "read_only": False,
+        # What messages call it.
+        # "name": "memory",
+    },
+    # In one file, with transactions; several processes can use it. Needs: pip install
+    # 'pymodels[lmdb]'.
+    "lmdb": {
+        "backend": "pymodels.ext.lmdb",
+        # The file, relative to the current folder. It is created when missing, its folder is not.
+        "path": "people.lmdb",
+        # Refuse every write; the file has to exist.
+        # "read_only": False,
+        # How many collections and unique indexes the file can have, together.
+        # "max_tables": 256,
+        # How many readers, over all processes, can be at work at once.
+        # "max_readers": 512,
+        # The most bytes that the file can grow to; None is a tebibyte, or what the machine allows.
+        # "map_size": None,
+    },
+}
+
+# The one line to change for another store.
+DATABASE = DATABASES["lmdb"]
