@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -28,8 +29,9 @@ def keys_of(query: Query[Any]) -> list[Any]:
 
 def check(wrong: Iterable[str]) -> None:
     """Fail with the first few of what is wrong, if anything is."""
-    found = list(wrong)
-    assert not found, f"{len(found)} wrong answers:\n" + "\n".join(found[:_SHOWN])
+    found = list(itertools.islice(wrong, _SHOWN + 1))
+    more = ["..."] if len(found) > _SHOWN else []
+    assert not found, "wrong answers:\n" + "\n".join([*found[:_SHOWN], *more])
 
 
 def differences(what: object, found: Sequence[Any], wanted: Sequence[Any]) -> Iterator[str]:

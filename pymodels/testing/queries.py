@@ -107,6 +107,7 @@ class QueryTests(LookupTests, OrderTests):
             assert query.delete() == len(gone.intersection(left)), condition
             left = [key for key in left if key not in gone]
             check(differences(f"left after {condition!r}", keys_of(Sample.objects(storage)), left))
+            assert Sample.objects(storage).count() == len(left)
         assert Friend.objects(storage).count() == 3
 
     def test_update_and_delete_of_a_page(self, storage: Storage) -> None:
