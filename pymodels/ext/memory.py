@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
 from pymodels.checks import Unfit
-from pymodels.errors import SettingsError
+from pymodels.errors import SettingsError, TransactionError
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
@@ -68,6 +68,7 @@ class Storage(KeyValueStorage):
         super().__init__(name=name, read_only=False)
         self._tables: dict[str, _Table] = {}
         self._writing = threading.Lock()
+        self._writer: int | None = None
         self._revision = 0
         _STORAGES.add(self)
         for collection, records in (data or {}).items():
@@ -110,7 +111,14 @@ class Storage(KeyValueStorage):
         return _View(self._tables)
 
     def batch(self) -> Batch:
-        self._writing.acquire()
+        if not self._writing.acquire(blocking=False):
+            if self._writer == threading.get_ident():
+                raise TransactionError(
+                    f"{self.name}: this thread has prepared a batch, and would wait for itself: "
+                    "commit that or roll it back first"
+                )
+            self._writing.acquire()
+        self._writer = threading.get_ident()
         return _Batch(self)
 
     def close(self) -> None:
@@ -118,6 +126,7 @@ class Storage(KeyValueStorage):
 
     def _after_fork(self) -> None:
         self._writing = threading.Lock()  # another thread of the parent may have held it
+        self._writer = None
 
 
 _STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()
@@ -279,4 +288,5 @@ class _Batch(_View):
 
     def _end(self) -> None:
         self._open = False
+        self._storage._writer = None
         self._lock.release()

@@ -98,6 +98,19 @@ class TransactionTests(IsolationTests):
         Person.objects(storage).update(age=6)
         assert ages(storage) == {"a": 6, "b": 6}
 
+    def test_a_thread_that_would_wait_for_itself_is_told(
+        self, storage: Any, two_people: None
+    ) -> None:
+        transaction = storage.begin()
+        Person.objects(transaction).update(age=5)
+        transaction.prepare()
+        with pytest.raises(TransactionError, match="prepared"):
+            Person(pk="c", name="Cat").save(storage)
+        assert ages(storage) == {"a": 1, "b": 2}
+        transaction.commit()
+        Person(pk="c", name="Cat").save(storage)
+        assert ages(storage) == {"a": 5, "b": 5, "c": None}
+
     def test_preparing_checks(self, storage: Any, two_people: None) -> None:
         transaction = storage.begin()
         assert transaction.get(Person, "a").age == 1

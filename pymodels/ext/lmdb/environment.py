@@ -21,6 +21,7 @@ from pymodels.errors import (
     StorageFull,
     StorageInvalid,
     StorageReadOnly,
+    TransactionError,
 )
 
 _MAP_SIZE: Final = 1 << 40
@@ -275,6 +276,11 @@ class Environment:
             raise StorageError(
                 f"{self.name}: what was begun before a fork does not go on in the child; begin it "
                 "there"
+            ) from error
+        if "same thread" in text:
+            raise TransactionError(
+                f"{self.name}: this thread has prepared a batch, and would wait for itself: commit "
+                "that or roll it back first"
             ) from error
         if isinstance(error, lmdb.MapFullError):
             raise StorageFull(
