@@ -181,17 +181,18 @@ class MessagePack(Codec):
         return data
 
     def decoder(self, schema: Schema) -> Callable[[bytes], Any]:
-        found: Callable[[bytes], Any] | None = schema.cache.get("decoder")
+        found: Callable[[bytes], Any] | None = schema.cache.get(type(self))
         if found is None:
             decoder = msgspec.msgpack.Decoder(schema.model, ext_hook=self.untag)
-            found = schema.cache["decoder"] = decoder.decode
+            found = schema.cache[type(self)] = decoder.decode
         return found
 
     def probe(self, schema: Schema, names: tuple[str, ...]) -> Callable[[bytes], Any]:
-        found: Callable[[bytes], Any] | None = schema.cache.get(names)
+        wanted = (type(self), names)  # a model may be used with storages of several kinds
+        found: Callable[[bytes], Any] | None = schema.cache.get(wanted)
         if found is None:
             types = {name: _probed(schema.stored.get(name)) for name in names}
-            found = schema.cache[names] = self.fields_decoder(types)
+            found = schema.cache[wanted] = self.fields_decoder(types)
         return found
 
     def fields_decoder(self, types: Mapping[str, Any]) -> Callable[[bytes], Any]:
