@@ -27,7 +27,7 @@ Each class is also the builtin exception that a reader would expect to catch::
         ├── ConnectionFailed (ConnectionError)
         ├── StorageInvalid                  not a file of this backend, or a damaged one
         ├── StorageFull                     no room left on the disk or in the map
-        ├── StorageBusy                     somebody else holds it
+        ├── StorageBusy (BlockingIOError)   somebody else holds it
         ├── StorageReadOnly (PermissionError)
         └── StorageClosed
 """
