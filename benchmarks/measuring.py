@@ -7,7 +7,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,20 +95,29 @@ def measure(
     """Measure every operation *rounds* times; *advance* is called after each round."""
     todo = steps(backend, count)
     timings = [Timing(step.title, step.units) for step in todo]
-    for number in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            library, raw = sides(backend, Path(folder))
-            try:
-                for step, timing in zip(todo, timings, strict=True):
-                    for turn in range(step.times):
-                        _both(step, timing, library, raw, library_first=(number + turn) % 2 == 0)
-                left = [_comparable(side.fetch_all()) for side in (library, raw)]
-                _agree("what is left", *left)
-            finally:
-                library.close()
-                raw.close()
-        advance()
+    gc.collect()
+    gc.freeze()  # what was there before is no garbage of the operations
+    try:
+        for number in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                _round(number, todo, timings, *sides(backend, Path(folder)))
+            advance()
+    finally:
+        gc.unfreeze()
     return timings
+
+
+def _round(
+    number: int, todo: Sequence[Step], timings: Sequence[Timing], library: Side, raw: Side
+) -> None:
+    try:
+        for step, timing in zip(todo, timings, strict=True):
+            for turn in range(step.times):
+                _both(step, timing, library, raw, library_first=(number + turn) % 2 == 0)
+        _agree("what is left", *(_comparable(side.fetch_all()) for side in (library, raw)))
+    finally:
+        library.close()
+        raw.close()
 
 
 def _both(step: Step, timing: Timing, library: Side, raw: Side, *, library_first: bool) -> None:

