@@ -66,7 +66,7 @@ class OrderTests(AsksSamples):
                 wrong += differences(f"pages of {query!s}", pages, whole)
                 wrong += differences(f"{query!s}[5:][2:9]", keys_of(query[5:][2:9]), whole[7:14])
                 wrong += differences(f"{query!s}[:0]", keys_of(query[:0]), [])
-                wrong += differences(f"{query!s}[3]", [query[3].pk], whole[3:4])
+                wrong += differences(f"{query!s}[3:4]", [one.pk for one in query[3:4]], whole[3:4])
         check(wrong)
 
     def test_pages_of_random_conditions(self, loaded: Storage) -> None:
