@@ -21,7 +21,7 @@ class IterationTests(OpensStorage):
 
     def test_changing_each_record_in_the_loop(self, storage: Any) -> None:
         self.fill_towns(storage)
-        seen = []
+        seen: list[Any] = []
         for town in Town.objects(storage).where(name="old"):
             seen.append(town.id)
             if town.id % 16 == 0:
@@ -32,7 +32,7 @@ class IterationTests(OpensStorage):
 
     def test_deleting_each_record_in_the_loop(self, storage: Any) -> None:
         self.fill_towns(storage)
-        seen = []
+        seen: list[Any] = []
         for town in Town.objects(storage):
             seen.append(town.id)
             if town.id % 16 < 4:
@@ -42,7 +42,7 @@ class IterationTests(OpensStorage):
 
     def test_deleting_everything_at_the_first(self, storage: Any) -> None:
         self.fill_towns(storage)
-        seen = []
+        seen: list[Any] = []
         for town in Town.objects(storage):
             if not seen:
                 assert Town.objects(storage).delete() == COUNT
@@ -53,7 +53,7 @@ class IterationTests(OpensStorage):
 
     def test_inserting_before_and_behind(self, storage: Any) -> None:
         self.fill_towns(storage)
-        seen = []
+        seen: list[Any] = []
         for town in Town.objects(storage):
             seen.append(town.id)
             if town.id < 200 and town.id % 2 == 0:
@@ -67,7 +67,7 @@ class IterationTests(OpensStorage):
 
     def test_going_backwards(self, storage: Any) -> None:
         self.fill_towns(storage)
-        seen = []
+        seen: list[Any] = []
         for town in Town.objects(storage).reverse():
             seen.append(town.id)
             if town.id % 12 == 0:
@@ -81,7 +81,7 @@ class IterationTests(OpensStorage):
     def test_changing_what_the_order_goes_by(self, storage: Any) -> None:
         people = [Person(pk=f"{n:04}", name="x", age=n) for n in range(COUNT)]
         storage.save_all(people)
-        seen = []
+        seen: list[Any] = []
         for person in Person.objects(storage).order_by("-age").where(age__gte=0):
             seen.append(person.pk)
             if len(seen) % 8 < 2:

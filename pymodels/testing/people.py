@@ -14,7 +14,7 @@ from pymodels.storage import Storage
 class Town(Model):
     """A record with keys that are numbers, and a way back to who refers to it."""
 
-    id: Key[int]
+    id: Key[int] = Key(default=None)
     name: Field[str] = Field(default="")
     people: Related[Person] = Related("Person", "town")
 
@@ -45,7 +45,7 @@ class Person(Model):
 class Device(Model):
     """A record whose keys are UUIDs."""
 
-    id: Key[UUID]
+    id: Key[UUID] = Key(default=None)
     label: Field[str] = Field(default="")
 
 
