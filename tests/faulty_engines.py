@@ -14,7 +14,7 @@ from pymodels.planning import Pair, Plan, Term
 from pymodels.schema import Place, Schema
 from pymodels.storage import Storage
 from pymodels.tables import View
-from pymodels.values import ABSENT, family, order_key
+from pymodels.values import ABSENT, family, is_array, order_key
 from tests.toys import Decides, Engine, Fragment, ToyStorage, of_lookup, storage_with
 
 
@@ -70,10 +70,24 @@ def never_of_absent(value: Any, operands: Any) -> bool:
 
 
 def as_floats(value: Any, operand: Any) -> bool:
-    try:
-        return not isinstance(value, bool) and float(value) == float(operand)
-    except (TypeError, ValueError):
-        return value == operand and type(value) is type(operand)
+    """Equality for which 2**53 and 2**53 + 1 are the same."""
+    if family(value) == family(operand) == "number":
+        return float(value) == float(operand)
+    return order_key(value) == order_key(operand)
+
+
+def contains_like(value: Any, operand: Any) -> bool:
+    """Membership in lists, and a pattern of SQL in text."""
+    if is_text(value) and is_text(operand):
+        return like(value, f"%{operand}%")
+    return LOOKUPS["contains"].test(value, operand)
+
+
+def contains_deep(value: Any, operand: Any) -> bool:
+    """Membership in a list, or in a list inside it."""
+    return LOOKUPS["contains"].test(value, operand) or (
+        is_array(value) and any(is_array(one) and contains_deep(one, operand) for one in value)
+    )
 
 
 def across_kinds(value: Any, operand: Any) -> bool:

@@ -40,8 +40,10 @@ pytest.register_assert_rewrite(
 
 from pymodels.testing.batches import BatchTests
 from pymodels.testing.opening import OpensStorage
+from pymodels.testing.processes import ProcessTests
 from pymodels.testing.queries import QueryTests
 from pymodels.testing.records import RecordTests
+from pymodels.testing.stateful import StatefulTests
 from pymodels.testing.transactions import TransactionTests
 from pymodels.testing.values import ValueTests
 
@@ -52,9 +54,19 @@ __all__ = [
     "RecordTests",
     "BatchTests",
     "TransactionTests",
+    "ProcessTests",
+    "StatefulTests",
     "OpensStorage",
 ]
 
 
-class StorageTests(QueryTests, ValueTests, RecordTests, BatchTests, TransactionTests):
+class StorageTests(
+    QueryTests,
+    ValueTests,
+    RecordTests,
+    BatchTests,
+    TransactionTests,
+    ProcessTests,
+    StatefulTests,
+):
     """All that a storage has to do; ``make(self, path)`` is the one method to write."""
