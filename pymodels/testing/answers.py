@@ -61,7 +61,7 @@ def answers(
         else:
             others = keys_of(query.where_not(condition))
             yield from differences(~condition, others, expected.others(wanted))
-        if number % 16 == 0:
+        if number % 25 == 0:
             yield from _counted(asked, wanted)
             yield from _counted(query.where_not(condition), expected.others(wanted))
 
