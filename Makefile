@@ -45,7 +45,7 @@ demo: $(VENV)/.demo  ## load the countries and cities of the world, and query th
 	@$(run) -m examples.geography
 
 .PHONY: test
-test: lint  ## lint, types, tests, doctests and branch coverage
+test: libraries lint  ## lint, types, tests, doctests and branch coverage
 	@$(say) "Tests and doctests on $$($(python) --version)"
 	@# Coverage starts pytest, not the other way round: a pytest plugin of our own is imported before
 	@# pytest-cov would start to measure.
@@ -54,6 +54,24 @@ test: lint  ## lint, types, tests, doctests and branch coverage
 	@$(say) 'Branch coverage (at least $(COVERAGE) %)'
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report --fail-under=$(COVERAGE)
+
+.PHONY: libraries
+libraries:  ## install the C library that the tests of Tokyo Cabinet need
+	@found() { ldconfig -p 2>/dev/null | grep -q 'libtokyocabinet\.so'; }; \
+	if ! found; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        $(say) 'Installing libtokyocabinet9 with apt-get'; \
+	        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	            apt-get install -y -qq libtokyocabinet9; } || exit 1; \
+	    fi; \
+	    if ! found; then \
+	        echo 'The tests need the C library of Tokyo Cabinet (libtokyocabinet.so.9).' >&2; \
+	        echo 'On Debian or Ubuntu, install it with' >&2; \
+	        echo '    sudo apt-get install libtokyocabinet9' >&2; \
+	        echo 'and run make again. On other systems, build Tokyo Cabinet 1.4.48.' >&2; \
+	        exit 1; \
+	    fi; \
+	fi
 
 .PHONY: test-all
 test-all:  ## the same on each supported Python found

@@ -1,0 +1,189 @@
+"""What is looked at before the library opens a file, and copies that keep its lock.
+
+The library trusts a file's own header, and dies of one that lies. And its lock is the process's
+own ``fcntl`` lock, which is lost as soon as *any* descriptor of the file is closed here: so a guard
+keeps one of its own open, and takes the lock anew where the library may have lost it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pymodels.errors import SettingsError, StorageBusy, StorageError, StorageInvalid
+
+_MAGIC: Final = b"ToKyO CaBiNeT\n"
+_HEADER: Final = 256
+KINDS: Final = {"HASH": 0, "BTREE": 1, "TABLE": 3}
+_LETTERS: Final = {number: kind for kind, number in KINDS.items()}
+
+_OPEN: Final[set[tuple[int, int]]] = set()
+_OPEN_LOCK: Final = threading.Lock()
+
+
+def check_path(path: Path) -> None:
+    """Raise ``SettingsError`` for a path with which the library would not find its own indexes."""
+    if re.search(r"[*?\[]", str(path)):
+        raise SettingsError(
+            f"path: Tokyo Cabinet looks for its index files with a pattern, so that * ? [ cannot "
+            f"be in the path, and {str(path)!r} has one"
+        )
+
+
+def index_files(path: Path) -> list[Path]:
+    """Return the files of the indexes of a table."""
+    prefix = f"{path.name}.idx."
+    return sorted(
+        one
+        for one in path.parent.iterdir()
+        if one.name.startswith(prefix) and not one.name.endswith(".wal")
+    )
+
+
+def leftovers(path: Path) -> bool:
+    """Tell whether a process died while it wrote: its log is there, and not empty."""
+    logs = [path.with_name(f"{one.name}.wal") for one in (path, *index_files(path))]
+    return any(log.exists() and log.stat().st_size > 0 for log in logs)
+
+
+def check_file(path: Path, kind: str, name: str) -> None:
+    """Raise ``StorageInvalid`` for a file that is another's, of another kind, or cut off."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER)
+        length = os.fstat(file.fileno()).st_size
+    if not length:
+        raise StorageInvalid(
+            f"{name} is an empty file: remove it, and it is made anew; if it held records, "
+            "restore it from a copy"
+        )
+    if not header.startswith(_MAGIC):
+        raise StorageInvalid(
+            f"{name} is not a file of Tokyo Cabinet: give another path, or move this file away"
+        )
+    if len(header) < _HEADER:
+        raise StorageInvalid(f"{name} ends within its header: restore it from a copy")
+    found = header[32]
+    if found != KINDS[kind]:
+        what = _LETTERS.get(found, "another kind")
+        raise StorageInvalid(f"{name} is a {what} file, and kind={kind!r} was asked for")
+    # The library is built with either order of bytes; a length in the wrong one is astronomical.
+    needed = min(struct.unpack_from("<Q", header, 56)[0], struct.unpack_from(">Q", header, 56)[0])
+    if length < needed:
+        raise StorageInvalid(
+            f"{name} has {length} bytes, and its own header says {needed}: the file is truncated; "
+            "restore it from a copy"
+        )
+
+
+class Guard:
+    """Keeps a path for this process: nobody opens it twice, and the lock is not lost."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        try:
+            self._file = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
+        except OSError as error:
+            raise StorageError(f"{name} cannot be opened: {error.strerror}") from error
+        status = os.fstat(self._file)
+        self._identity = status.st_dev, status.st_ino
+        _OPEN.add(self._identity)
+
+    def hold(self) -> None:
+        """Take the lock anew, which the library may have lost by closing the file."""
+        with suppress(OSError):
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def release(self) -> None:
+        """Let others open the path; the library must have closed it."""
+        if self._pid == os.getpid():
+            _OPEN.discard(self._identity)
+            os.close(self._file)
+
+
+def refuse_second(path: Path, name: str) -> None:
+    """Raise ``StorageBusy`` if this process has the file open already.
+
+    Even a look into it would end the lock on it.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if (status.st_dev, status.st_ino) in _OPEN:
+        raise StorageBusy(
+            f"{name} is open already, by another storage of this process: use that one"
+        )
+
+
+def forget_inherited() -> None:
+    """In a forked child: what the parent had open is not open here."""
+    _OPEN.clear()
+
+
+# --- copies for forked children ------------------------------------------------------------------
+
+
+class Copies:
+    """Copies of files for forked children, each removed once its child has ended."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Path, Path]] = []
+
+    def make(self, files: list[Path]) -> tuple[Path, int]:
+        """Copy *files* into a folder of their own; return it, and a lock that its owner holds."""
+        folder = Path(tempfile.mkdtemp(prefix="pymodels-"))
+        mark = folder / "in use"
+        lock = os.open(mark, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for file in files:
+            copied(file, folder / file.name)
+        self._made.append((folder, mark))
+        return folder, lock
+
+    def clean(self) -> None:
+        """Remove the copies of children that have ended."""
+        left = []
+        for folder, mark in self._made:
+            if not _removed(folder, mark):
+                left.append((folder, mark))
+        self._made = left
+
+
+def _removed(folder: Path, mark: Path) -> bool:
+    try:
+        lock = os.open(mark, os.O_RDWR)
+    except OSError:
+        return True  # it is gone already
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # the child is alive
+    finally:
+        os.close(lock)
+    with suppress(OSError):
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    return True
+
+
+def copied(source: Path, goal: Path) -> None:
+    """Copy a file; where the file system can share its blocks, nothing is copied at all."""
+    with source.open("rb") as read, goal.open("wb") as write:
+        left = os.fstat(read.fileno()).st_size
+        while left > 0:
+            try:
+                done = os.copy_file_range(read.fileno(), write.fileno(), min(left, 1 << 30))
+            except OSError:
+                done = os.sendfile(write.fileno(), read.fileno(), None, min(left, 1 << 30))
+            if not done:
+                break
+            left -= done

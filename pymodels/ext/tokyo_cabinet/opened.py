@@ -1,0 +1,355 @@
+"""A file that this process has open: reading, writing whole batches, and the library's errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from pymodels.errors import (
+    StorageBusy,
+    StorageClosed,
+    StorageError,
+    StorageFull,
+    StorageInvalid,
+    StorageReadOnly,
+)
+from pymodels.ext.tokyo_cabinet import binding as tokyo
+from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error
+from pymodels.ext.tokyo_cabinet.files import (
+    Guard,
+    check_file,
+    index_files,
+    leftovers,
+    refuse_second,
+)
+from pymodels.ext.tokyo_cabinet.locks import ReadersOrWriter
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DAMAGED: Final = frozenset({tokyo.TCEMETA, tokyo.TCERHEAD, tokyo.TCEREAD, tokyo.TCESEEK})
+
+INDEX_KINDS: Final[Mapping[str, int]] = {
+    "lexical": tokyo.TDBITLEXICAL,
+    "decimal": tokyo.TDBITDECIMAL,
+    "token": tokyo.TDBITTOKEN,
+    "qgram": tokyo.TDBITQGRAM,
+}
+_INDEX_FILES: Final = {"lex": "lexical", "dec": "decimal", "tok": "token", "qgr": "qgram"}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a file is opened, and laid out when it is made."""
+
+    options: int = 0
+    buckets: int = 0
+    cache: int = 0
+    mmap_size: int = 0
+    sync: bool = False
+
+
+def fail(error: Error, name: str) -> NoReturn:
+    """Raise our error for one of the library's."""
+    code, text = error.code, str(error)
+    if code in (tokyo.TCETHREAD, tokyo.TCELOCK):
+        raise StorageBusy(
+            f"{name} is open in another process ({text}): one at a time can have it. Close it "
+            "there, or serve it with ttserver and use pymodels.ext.tokyo_tyrant"
+        ) from error
+    if code in (tokyo.TCEWRITE, tokyo.TCETRUNC, tokyo.TCEMMAP) and error.errno in _FULL:
+        raise StorageFull(
+            f"{name}: no space is left ({text}); nothing of this batch was stored"
+        ) from error
+    if code == tokyo.TCENOFILE:
+        raise StorageError(f"{name} does not exist, nor can it be made here ({text})") from error
+    if code == tokyo.TCENOPERM:
+        raise StorageReadOnly(
+            f"{name}: the permissions do not allow this ({text}); open it with read_only=True, or "
+            "change them"
+        ) from error
+    if code in _DAMAGED:
+        raise StorageInvalid(
+            f"{name} is damaged ({text}): restore it from a copy, or try tctmgr optimize"
+        ) from error
+    raise StorageError(f"{name}: {text}") from error
+
+
+class OpenFile:
+    """A file that is open, and the lock that readers and the writer of this process share."""
+
+    database: Any
+
+    def __init__(self, path: Path, kind: str, name: str, *, read_only: bool, tuning: Tuning):
+        self.path, self.kind, self.name = path, kind, name
+        self.lock = ReadersOrWriter()
+        self.closed = False
+        self.pid = os.getpid()
+        self.tuning = tuning
+        refuse_second(path, name)
+        self.was_there = path.exists()
+        if self.was_there:
+            check_file(path, kind, name)
+            for index in index_files(path):
+                check_file(index, "BTREE", f"{name}, its index {index.name}")
+        elif read_only:
+            raise StorageError(f"{name} does not exist; read_only=True makes no file")
+        elif not path.parent.is_dir():
+            raise StorageError(f"{name} cannot be made: there is no folder {path.parent}")
+        self.died_writing = self.was_there and not read_only and leftovers(path)
+        self.read_only = read_only
+        self._mode = tokyo.TDBOLCKNB | (
+            tokyo.TDBOREADER if read_only else tokyo.TDBOWRITER | tokyo.TDBOCREAT
+        )
+        if tuning.sync:
+            self._mode |= tokyo.TDBOTSYNC
+        self._open()
+        self._guard = Guard(path, name)
+
+    def _open(self) -> None:
+        self.database = self.made()
+        try:
+            self.database.setxmsiz(self.tuning.mmap_size)
+            self.database.open(self.path, self._mode)
+        except Error as error:
+            if not self.was_there and self.path.exists() and not self.path.stat().st_size:
+                self.path.unlink()
+            fail(error, self.name)
+        if not self.was_there:
+            with suppress(OSError):  # the library writes there through a map: it needs real blocks
+                self._reserve(self.path)
+
+    @staticmethod
+    def _reserve(path: Path) -> None:
+        """Have the file system set aside all that a new file consists of."""
+        file = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(file, 0, os.fstat(file).st_size)
+        finally:
+            os.close(file)
+
+    @abstractmethod
+    def made(self) -> Any:
+        """Return a new handle, tuned."""
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read, beside other readers."""
+        self._check_process()
+        with self.lock:
+            if self.closed:
+                self.gone()
+            try:
+                yield
+            except Error as error:
+                fail(error, self.name)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write, alone."""
+        self._check_process()
+        with self.lock.writing():
+            if self.closed:
+                self.gone()
+            try:
+                yield
+            except Error as error:
+                fail(error, self.name)
+
+    def _check_process(self) -> None:
+        if self.pid != os.getpid():
+            raise StorageError(f"{self.name}: what the parent process began cannot go on here")
+
+    def gone(self) -> NoReturn:
+        """Raise what a closed file answers."""
+        raise StorageClosed(f"{self.name} is closed: open it again with get_storage(settings)")
+
+    def apply(self, changes: Mapping[bytes, Any]) -> None:
+        """Write a batch in one transaction of the library's."""
+        with self.writing():
+            database = self.database
+            database.begin()
+            try:
+                for key, value in changes.items():
+                    if value is None:
+                        database.remove(key)
+                    else:
+                        database.put(key, value)
+                database.commit()
+            except BaseException:
+                with suppress(Error):
+                    database.abort()
+                raise
+
+    def sync(self) -> None:
+        """Have everything written to the device."""
+        with self.writing():
+            self.database.sync()
+
+    def copy(self, goal: Path) -> None:
+        """Copy the file and its indexes."""
+        with self.writing():
+            try:
+                self.database.copy(goal)
+            finally:
+                self._guard.hold()
+
+    def vanish(self) -> None:
+        """Remove every record, of all programs."""
+        with self.writing():
+            self.database.clear()
+
+    def optimize(self) -> None:
+        """Lay the file out anew, without holes."""
+        with self.writing():
+            try:
+                layout = (-1,) * (5 if isinstance(self.database, BDB) else 3)
+                self.database.optimize(*layout, 255)  # as it is
+            finally:
+                self._guard.hold()
+
+    def files(self) -> list[Path]:
+        """Return all files that the records are in."""
+        return [self.path, *index_files(self.path)]
+
+    def hold(self) -> None:
+        """Take the lock on the file anew."""
+        self._guard.hold()
+
+    def close(self) -> None:
+        """Close the file; what others ask after that is answered by ``StorageClosed``."""
+        with self.lock.writing():
+            if not self.closed:
+                self.closed = True
+                try:
+                    self.database.close()
+                except Error as error:
+                    fail(error, self.name)
+                finally:
+                    self._guard.release()
+
+
+class OpenTable(OpenFile):
+    """A table that is open."""
+
+    database: TDB
+
+    def __init__(self, path: Path, kind: str, name: str, *, read_only: bool, tuning: Tuning):
+        super().__init__(path, kind, name, read_only=read_only, tuning=tuning)
+        self.indexes = self._found_indexes()
+        try:
+            if self.died_writing:
+                self._rebuild()
+            if not read_only and (b"", "lexical") not in self.indexes:
+                self.set_index(b"", "lexical")
+        except BaseException:
+            self.close()
+            raise
+
+    def made(self) -> TDB:
+        database = TDB()
+        database.tune(self.tuning.buckets, -1, -1, self.tuning.options)
+        database.setcache(self.tuning.cache, 0, 0)
+        return database
+
+    def _found_indexes(self) -> set[tuple[bytes, str]]:
+        from urllib.parse import unquote_to_bytes
+
+        found = set()
+        for file in index_files(self.path):
+            name, _, letters = file.name[len(self.path.name) + 5 :].rpartition(".")
+            if letters in _INDEX_FILES:
+                found.add((unquote_to_bytes(name), _INDEX_FILES[letters]))
+        return found
+
+    def _rebuild(self) -> None:
+        """Make the indexes anew: each has a log of its own, and may be a batch behind or ahead."""
+        for column, kind in sorted(self.indexes):
+            with self.writing():
+                self.database.setindex(column, tokyo.TDBITVOID)
+                self.database.setindex(column, INDEX_KINDS[kind])
+
+    def set_index(self, column: bytes, kind: str) -> None:
+        """Make an index, if it is not there."""
+        if (column, kind) not in self.indexes:
+            with self.writing():
+                self.database.setindex(column, INDEX_KINDS[kind])
+            self.indexes = {*self.indexes, (column, kind)}
+
+    def get(self, key: bytes) -> dict[bytes, bytes] | None:
+        with self.reading():
+            return self.database.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[dict[bytes, bytes] | None]:
+        with self.reading():
+            get = self.database.get
+            return [get(key) for key in keys]
+
+    def keys(self, prefix: bytes, *, descending: bool, skip: int, most: int | None) -> list[bytes]:
+        shown, cut, _ = prefix.partition(b"\0")
+        with self.reading():
+            query = self.database.query()
+            query.filter("", tokyo.TDBQCSTRBW, shown)
+            query.sort("", tokyo.TDBQOSTRDESC if descending else tokyo.TDBQOSTRASC)
+            if not cut and (skip or most is not None):
+                query.limit(-1 if most is None else most, skip)
+            found = query.search()
+        if cut:
+            found = [key for key in found if key.startswith(prefix)][skip:]
+            return found if most is None else found[:most]
+        return found
+
+
+class OpenBytes(OpenFile):
+    """A hash or B+ tree file that is open."""
+
+    database: HDB | BDB
+
+    def made(self) -> HDB | BDB:
+        if self.kind == "HASH":
+            hashed = HDB()
+            hashed.tune(self.tuning.buckets, -1, -1, self.tuning.options)
+            hashed.setcache(self.tuning.cache)
+            return hashed
+        tree = BDB()
+        tree.tune(0, 0, self.tuning.buckets, -1, -1, self.tuning.options)
+        tree.setcache(self.tuning.cache, 0)
+        return tree
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under *key*, or None."""
+        with self.reading():
+            return self.database.get(key)
+
+    def some_keys(
+        self, start: bytes, low: bytes, high: bytes, most: int, *, descending: bool
+    ) -> list[bytes]:
+        """Return the first keys from *low* to *high*, not included, or the last ones.
+
+        All of them begin with *start*; a hash file gives all that there are.
+        """
+        with self.reading():
+            if isinstance(self.database, HDB):
+                found = sorted(k for k in self.database.searchkeys(start) if low <= k < high)
+                return found[::-1] if descending else found
+            if not descending:
+                return self.database.range(low, True, high, False, most)
+            return self._backward(self.database, low, high, most)
+
+    @staticmethod
+    def _backward(tree: BDB, low: bytes, high: bytes, most: int) -> list[bytes]:
+        cursor = tree.cursor()
+        found: list[bytes] = []
+        there = cursor.jump(high, back=True)
+        while there and len(found) < most:
+            key = cursor.key()
+            if key is None or key < low:
+                break
+            if key < high:
+                found.append(key)
+            there = cursor.prev()
+        return found

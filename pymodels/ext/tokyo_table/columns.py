@@ -1,0 +1,255 @@
+"""Records as columns of text, and back.
+
+Every field of a record is a column of its own name. Text stands there as it is, a number in plain
+digits, an instant in ISO's form: whoever else opens the file can read it. What a column holds, if
+not text, is noted in one more column, ``_types``, as in ``|age=i|born=t|``. A column that is not
+noted there is text; so a record that another program wrote is all text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+TYPES: Final = b"_types"
+"""The column that says what the others hold."""
+
+_EMPTY: Final = b"_empty"
+"""The column of a field that has no name: the engine keeps the key there."""
+
+_QUOTED: Final = "_quoted "
+"""What the column of a field begins with whose name holds NUL, at which the engine would stop."""
+
+_RESERVED: Final = re.compile(r"_+(types|misfits|empty|quoted .*)", re.DOTALL)
+_ESCAPED: Final = re.compile(rb"__+(types|misfits|empty|quoted .*)", re.DOTALL)
+
+_decode = msgspec.msgpack.Decoder().decode
+_encode = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+_from_json = msgspec.json.Decoder().decode
+_Ext = msgspec.msgpack.Ext
+
+_DECIMAL: Final = 1
+"""The code of a Decimal in an open place, see ``pymodels.codecs``."""
+
+
+def column_name(field: str) -> bytes:
+    """Return the column of a field; a field that is called like a column of ours gets a longer one.
+
+    >>> column_name("age"), column_name("_types")
+    (b'age', b'__types')
+    """
+    if field[:1] == "_" and _RESERVED.fullmatch(field):
+        field = f"_{field}"
+    if "\0" in field:
+        field = _QUOTED + quote(field)
+    return field.encode() or _EMPTY
+
+
+def field_name(column: bytes) -> str:
+    """Return the field that a column holds."""
+    if column == _EMPTY:
+        return ""
+    if column.startswith(_QUOTED.encode()):
+        column = unquote_to_bytes(column[len(_QUOTED) :])
+    if column[:2] == b"__" and _ESCAPED.fullmatch(column):
+        column = column[1:]
+    return column.decode("utf-8", "surrogateescape")
+
+
+def noted(name: bytes) -> bytes:
+    """Return the name of a column as it stands in ``_types``, where some characters have a use."""
+    if b"|" in name or b"=" in name or b"%" in name:
+        name = name.replace(b"%", b"%25").replace(b"|", b"%7C").replace(b"=", b"%3D")
+    return name
+
+
+def _unnoted(name: bytes) -> bytes:
+    if b"%" in name:
+        name = name.replace(b"%3D", b"=").replace(b"%7C", b"|").replace(b"%25", b"%")
+    return name
+
+
+# --- to columns --------------------------------------------------------------------------------
+
+
+def plain_number(value: float | Decimal) -> str:
+    """Return a number in digits without an exponent, which the engine would not read.
+
+    >>> plain_number(1e-7), plain_number(2.0), plain_number(Decimal("1E+3"))
+    ('0.0000001', '2.0', '1000')
+    """
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return format(Decimal(text), "f") if "e" in text or "E" in text else text
+
+
+def instant(value: datetime) -> str:
+    """Return an instant in ISO's form, always as long, so that text sorts as time does."""
+    text = value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{text}Z"
+
+
+def _column(value: Any) -> tuple[str, str]:
+    """Return the letter and the text of a value that is not text."""
+    if value is None:
+        return "n", ""
+    kind = type(value)
+    if kind is int:
+        return "i", str(value)
+    if kind is bool:
+        return "b", "true" if value else "false"
+    if kind is float:
+        return "f", plain_number(value)
+    if kind is datetime:
+        return "t", instant(value)
+    if kind is str:  # with NUL
+        return "z", base64.b64encode(value.encode()).decode()
+    if kind is bytes:
+        return "x", base64.b64encode(value).decode()
+    if kind is _Ext and value.code == _DECIMAL:
+        return "d", bytes(value.data).decode()
+    if kind in (list, dict):
+        try:
+            text = _json(value)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            text = b""  # something inside has no form in JSON
+        if text and _same(_from_json(text), value):
+            return "j", text.decode()
+    return "m", base64.b64encode(_encode(value)).decode()
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether JSON brought a value back as it was: ``True`` is no 1, and no instant text."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is list:
+        return len(one) == len(other) and all(map(_same, one, other))
+    if type(one) is dict:
+        return list(one) == list(other) and all(map(_same, one.values(), other.values()))
+    return bool(one == other)
+
+
+def to_columns(stored: bytes) -> dict[bytes, bytes]:
+    """Return the columns of a record in its stored form.
+
+    >>> to_columns(msgspec.msgpack.encode({"name": "Ann", "age": 42, "tags": ["x", 1]}))
+    {b'name': b'Ann', b'age': b'42', b'tags': b'["x",1]', b'_types': b'|age=i|tags=j|'}
+    """
+    columns: dict[bytes, bytes] = {}
+    types: list[bytes] = []
+    for field, value in _decode(stored).items():
+        name = column_name(field)
+        if type(value) is str:
+            columns[name] = value.encode()
+            if "\0" not in value:
+                continue
+        letter, text = _column(value)
+        columns[name] = text.encode()
+        types.append(b"%b=%b" % (noted(name), letter.encode()))
+    columns[TYPES] = b"|%b|" % b"|".join(types)
+    return columns
+
+
+# --- from columns ------------------------------------------------------------------------------
+
+
+def _value(letter: bytes, text: bytes) -> Any:
+    match letter:
+        case b"i":
+            return int(text)
+        case b"n":
+            return None if not text else text.decode()
+        case b"b":
+            return {b"true": True, b"false": False}[text]
+        case b"f":
+            return float(text)
+        case b"t":
+            return datetime.fromisoformat(text.decode())
+        case b"x":
+            return base64.b64decode(text, validate=True)
+        case b"z":
+            return base64.b64decode(text, validate=True).decode()
+        case b"d":
+            Decimal(text.decode())
+            return _Ext(_DECIMAL, text)
+        case b"j":
+            return _from_json(text)
+        case b"m":
+            return _decode(base64.b64decode(text, validate=True))
+    raise ValueError(f"a column of the unknown type {letter!r}")
+
+
+_BROKEN: Final = (
+    ValueError,
+    KeyError,
+    InvalidOperation,
+    binascii.Error,
+    msgspec.MsgspecError,
+    OverflowError,
+)
+
+
+def from_columns(columns: Mapping[bytes, bytes]) -> bytes:
+    """Return the stored form of a record from its columns.
+
+    A column that others have changed so that it is not what ``_types`` says any more is text.
+    """
+    noted_types = columns.get(TYPES)
+    if noted_types is None or len(noted_types) < 2:
+        return _encode(
+            {field_name(name): _text(text) for name, text in columns.items() if name not in _OWN}
+        )
+    types = {
+        _unnoted(name): letter
+        for name, _, letter in [part.partition(b"=") for part in noted_types[1:-1].split(b"|")]
+    }
+    record: dict[str, Any] = {}
+    for name, text in columns.items():
+        if name in _OWN:
+            continue
+        letter = types.get(name)
+        if letter is None:
+            record[field_name(name)] = _text(text)
+        elif letter == b"i":
+            try:
+                record[field_name(name)] = int(text)
+            except ValueError:
+                record[field_name(name)] = _text(text)
+        else:
+            try:
+                record[field_name(name)] = _value(letter, text)
+            except _BROKEN:
+                record[field_name(name)] = _text(text)
+    try:
+        return _encode(record)
+    except (OverflowError, UnicodeEncodeError):
+        return _encode({name: _whole(value) for name, value in record.items()})
+
+
+MISFITS: Final = b"_misfits"
+"""The column that names the indexed fields whose values are not of the index's kind."""
+
+_OWN: Final = frozenset({TYPES, MISFITS})
+
+
+def _text(text: bytes) -> Any:
+    """Return a column as text; as bytes, if another program keeps something else there."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text
+
+
+def _whole(value: Any) -> Any:
+    """Return what can be encoded: a number that others made too long stays text."""
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
