@@ -20,7 +20,7 @@ from pymodels.errors import (
     StorageReadOnly,
 )
 from pymodels.ext.tokyo_cabinet import binding as tokyo
-from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error
+from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error, TDBQuery
 from pymodels.ext.tokyo_cabinet.files import (
     Guard,
     check_file,
@@ -29,6 +29,7 @@ from pymodels.ext.tokyo_cabinet.files import (
     refuse_second,
 )
 from pymodels.ext.tokyo_cabinet.locks import ReadersOrWriter
+from pymodels.ext.tokyo_table.native import Conjunction, Search
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DAMAGED: Final = frozenset({tokyo.TCEMETA, tokyo.TCERHEAD, tokyo.TCEREAD, tokyo.TCESEEK})
@@ -38,6 +39,13 @@ INDEX_KINDS: Final[Mapping[str, int]] = {
     "decimal": tokyo.TDBITDECIMAL,
     "token": tokyo.TDBITTOKEN,
     "qgram": tokyo.TDBITQGRAM,
+}
+OPERATIONS: Final[Mapping[str, int]] = {
+    name: getattr(tokyo, f"TDBQC{name}")
+    for name in (
+        *("STREQ", "STRINC", "STRBW", "STREW", "STROREQ", "STRRX"),
+        *("NUMEQ", "NUMGT", "NUMGE", "NUMLT", "NUMLE", "NUMBT", "NUMOREQ", "FTSPH"),
+    )
 }
 _INDEX_FILES: Final = {"lex": "lexical", "dec": "decimal", "tok": "token", "qgr": "qgram"}
 
@@ -277,8 +285,23 @@ class OpenTable(OpenFile):
         """Make an index, if it is not there."""
         if (column, kind) not in self.indexes:
             with self.writing():
+                if column:
+                    self._refuse_empty(column)
                 self.database.setindex(column, INDEX_KINDS[kind])
             self.indexes = {*self.indexes, (column, kind)}
+
+    def _refuse_empty(self, column: bytes) -> None:
+        """Raise ``StorageInvalid`` for what the library would end the process at."""
+        query = self.database.query()
+        query.filter(column, tokyo.TDBQCSTREQ | tokyo.TDBQCNOIDX, b"")
+        query.limit(1)
+        found = query.search()
+        if found:
+            raise StorageInvalid(
+                f"{self.name}: the record {found[0]!r}, which another program wrote, has an empty "
+                f"column {column.decode('utf-8', 'replace')!r}, and Tokyo Cabinet cannot index "
+                "that: save it through its model, or remove the column there"
+            )
 
     def get(self, key: bytes) -> dict[bytes, bytes] | None:
         with self.reading():
@@ -289,19 +312,67 @@ class OpenTable(OpenFile):
             get = self.database.get
             return [get(key) for key in keys]
 
-    def keys(self, prefix: bytes, *, descending: bool, skip: int, most: int | None) -> list[bytes]:
-        shown, cut, _ = prefix.partition(b"\0")
+    def search(
+        self,
+        prefix: bytes,
+        search: Search,
+        *,
+        descending: bool | None,
+        skip: int = 0,
+        most: int | None = None,
+    ) -> list[bytes]:
+        shown, cut, _ = prefix.partition(b"\0")  # the engine stops reading there
+        alone = len(search.searches) == 1 and not cut
         with self.reading():
-            query = self.database.query()
-            query.filter("", tokyo.TDBQCSTRBW, shown)
-            query.sort("", tokyo.TDBQOSTRDESC if descending else tokyo.TDBQOSTRASC)
-            if not cut and (skip or most is not None):
-                query.limit(-1 if most is None else most, skip)
-            found = query.search()
+            queries = [self._query(shown, conds) for conds in search.searches]
+            if alone:
+                if descending is not None:
+                    queries[0].sort("", tokyo.TDBQOSTRDESC if descending else tokyo.TDBQOSTRASC)
+                if skip or most is not None:
+                    queries[0].limit(-1 if most is None else most, skip)
+                return queries[0].search()
+            found = self.database.metasearch(queries)
         if cut:
-            found = [key for key in found if key.startswith(prefix)][skip:]
-            return found if most is None else found[:most]
-        return found
+            found = [key for key in found if key.startswith(prefix)]
+        found.sort(reverse=bool(descending))
+        found = found[skip:]
+        return found if most is None else found[:most]
+
+    def _query(self, prefix: bytes, conds: Conjunction) -> TDBQuery:
+        query = self.database.query()
+        found_by_index = False
+        for cond in conds:
+            operation = OPERATIONS[cond.operation]
+            if cond.negated:
+                operation |= tokyo.TDBQCNEGATE
+            elif not cond.operand:  # empty columns are not in an index
+                operation |= tokyo.TDBQCNOIDX
+            elif any((cond.column, kind) in self.indexes for kind in INDEX_KINDS):
+                found_by_index = True
+            query.filter(cond.column, operation, cond.operand)
+        if prefix:
+            # Two indexes at once would make the engine list the whole collection first.
+            by_key = tokyo.TDBQCSTRBW | (tokyo.TDBQCNOIDX if found_by_index else 0)
+            query.filter("", by_key, prefix)
+        return query
+
+    def explain(self, prefix: bytes, search: Search) -> str:
+        """Return what the library says of how it goes about a search."""
+        told = []
+        for conds in search.searches:
+            with self.reading():
+                query = self._query(prefix, conds)
+                query.search()
+                told.append(query.hint().strip())
+        return "\n".join(told)
+
+    def apply_with_indexes(
+        self, changes: Mapping[bytes, Any], indexes: Mapping[bytes, str]
+    ) -> None:
+        """Make the indexes that a batch is the first to declare, and write it."""
+        for column, kind in indexes.items():
+            self.set_index(column, kind)
+        self.apply(changes)
 
 
 class OpenBytes(OpenFile):

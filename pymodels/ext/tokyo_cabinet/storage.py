@@ -13,15 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
+from pymodels.changes import Change
 from pymodels.errors import SettingsError, StorageError, TransactionError
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.files import KINDS, Copies, check_path, forget_inherited
 from pymodels.ext.tokyo_cabinet.opened import OpenBytes, OpenFile, OpenTable, Tuning
 from pymodels.ext.tokyo_cabinet.tables import FileView, start_of
-from pymodels.ext.tokyo_table.storage import TableBatch, TableStorage
-from pymodels.keys import KeyKind
+from pymodels.ext.tokyo_table.batches import TableBatch
+from pymodels.ext.tokyo_table.native import Search
+from pymodels.ext.tokyo_table.storage import TableQuery, TableStorage, check_adopted
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
+from pymodels.planning import Plan
+from pymodels.query import Query as CoreQuery
 from pymodels.storage import Prepared
+from pymodels.storage import Storage as CoreStorage
 from pymodels.tables import META, Batch
 
 _OPTIONS: Final[Mapping[str, int]] = {
@@ -32,11 +37,11 @@ _OPTIONS: Final[Mapping[str, int]] = {
 }
 
 
-class Query(KeyValueQuery[Any]):
+class Query(TableQuery):
     """A query over the records in a file of Tokyo Cabinet."""
 
 
-class Storage(KeyValueStorage):
+class Storage(CoreStorage):
     """Records in the file at *path*.
 
     One process at a time can have it open; a second one is told at once (``StorageBusy``).
@@ -54,6 +59,8 @@ class Storage(KeyValueStorage):
         cache: how many records are kept in memory.
         mmap_size: how many bytes of the file are mapped into memory: faster, but a full disk then
             kills the process.
+        adopt: collections whose records other programs wrote: their keys have no prefix, and their
+            columns are read as the model declares them. Tell models apart by ``must_have``.
 
     Raises ``SettingsError``, ``StorageBusy``, ``StorageInvalid`` or another ``StorageError``. The
     driver's own handle, ``storage.native``, is a ``TDB``, ``HDB`` or ``BDB``.
@@ -70,7 +77,7 @@ class Storage(KeyValueStorage):
     >>> folder.cleanup()
     """
 
-    query_class = Query
+    query_class: ClassVar[type[CoreQuery[Any]] | None] = Query
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"transactions", "durable", "persistent", "unique", "nul"}
     )
@@ -93,6 +100,7 @@ class Storage(KeyValueStorage):
         buckets: int = 0,
         cache: int = 0,
         mmap_size: int = 0,
+        adopt: Sequence[str] = (),
     ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
             raise SettingsError(f"path is the name of a file, not {path!r}")
@@ -111,10 +119,14 @@ class Storage(KeyValueStorage):
             raise SettingsError(
                 f"options is a list of names out of {', '.join(_OPTIONS)}, not {options!r}"
             )
-        super().__init__(name=f"tokyo cabinet {os.fspath(path)}", read_only=read_only)
+        check_adopted(adopt)
+        given: dict[str, Any] = {"adopt": adopt} if kind == "TABLE" else {}
+        super().__init__(name=f"tokyo cabinet {os.fspath(path)}", read_only=read_only, **given)
         self.path = Path(path).absolute()
         check_path(self.path)
         self.kind = kind
+        if adopt and kind != "TABLE":
+            raise SettingsError("adopt is for kind='TABLE'")
         layout = sum(_OPTIONS[option] for option in set(options))
         self._tuning = Tuning(layout, buckets, cache, mmap_size, sync)
         self._writing = threading.Lock()
@@ -127,12 +139,15 @@ class Storage(KeyValueStorage):
         self._fork_lock: Any = None
         self.file()
         try:
-            with self.view() as view:
-                self.check_format(view.get(META, b"format"))
+            self.check_file()
         except BaseException:
             self.close()
             raise
         _STORAGES.add(self)
+
+    @abstractmethod
+    def check_file(self) -> None:
+        """Raise ``StorageInvalid`` if a later version of PyModels wrote the file."""
 
     @abstractmethod
     def opened(self) -> OpenFile:
@@ -307,36 +322,58 @@ class TableFile(Storage, TableStorage):
         file: OpenTable = self.file()
         return file
 
-    def begin_batch(self, kinds: Mapping[str, KeyKind]) -> FileTableBatch:
+    def check_file(self) -> None:
+        self.check_format()
+
+    def begin_batch(self) -> FileTableBatch:
         self.lock_batches()
         try:
-            return FileTableBatch(self, kinds)
+            return FileTableBatch(self)
         except BaseException:
             self.unlock_batches()
             raise
+
+    def prepare(self, changes: Sequence[Change]) -> Prepared:
+        return self.stage(changes)
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        """Say what the library does for a search."""
+        told = dict(super().explain(plan))
+        if isinstance(plan.native, Search):
+            told["engine"] = self.table().explain(self.place(plan.schema).prefix, plan.native)
+        return told
+
+    def vanish(self) -> None:
+        super().vanish()
+        self.forget_catalogs()
 
 
 class FileTableBatch(TableBatch):
     """A batch for a table file."""
 
-    def __init__(self, storage: TableFile, kinds: Mapping[str, KeyKind]) -> None:
-        super().__init__(storage.table(), kinds)
-        self._storage = storage
+    def __init__(self, storage: TableFile) -> None:
+        super().__init__(storage)
+        self._file = storage
 
     def apply(self) -> None:
-        if self.changes:
-            self._storage.table().apply(self.changes)
-            self._storage.note_batch()
+        self._file.table().apply_with_indexes(self.changes, self.new_indexes)
+        self._file.note_batch()
 
     def end(self) -> None:
-        self._storage.unlock_batches()
+        self._file.unlock_batches()
 
 
 # --- bytes ---------------------------------------------------------------------------------------
 
 
-class BytesFile(Storage):
+class BytesFile(Storage, KeyValueStorage):
     """Records as bytes in a hash or B+ tree file."""
+
+    query_class = KeyValueQuery
+
+    def check_file(self) -> None:
+        with self.view() as view:
+            self.check_format(view.get(META, b"format"))
 
     def opened(self) -> OpenBytes:
         return OpenBytes(

@@ -3,7 +3,8 @@
 Every field of a record is a column of its own name. Text stands there as it is, a number in plain
 digits, an instant in ISO's form: whoever else opens the file can read it. What a column holds, if
 not text, is noted in one more column, ``_types``, as in ``|age=i|born=t|``. A column that is not
-noted there is text; so a record that another program wrote is all text.
+noted there is text; so a record that another program wrote is all text. No column is empty: the
+library ends the process when an index meets one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -100,7 +101,7 @@ def instant(value: datetime) -> str:
 def _column(value: Any) -> tuple[str, str]:
     """Return the letter and the text of a value that is not text."""
     if value is None:
-        return "n", ""
+        return "n", "null"
     kind = type(value)
     if kind is int:
         return "i", str(value)
@@ -110,9 +111,9 @@ def _column(value: Any) -> tuple[str, str]:
         return "f", plain_number(value)
     if kind is datetime:
         return "t", instant(value)
-    if kind is str:  # with NUL
-        return "z", base64.b64encode(value.encode()).decode()
-    if kind is bytes:
+    if kind is str:  # of no characters, or with NUL, at which the engine would stop reading
+        return ("z", base64.b64encode(value.encode()).decode()) if value else ("e", " ")
+    if kind is bytes and value:
         return "x", base64.b64encode(value).decode()
     if kind is _Ext and value.code == _DECIMAL:
         return "d", bytes(value.data).decode()
@@ -137,25 +138,24 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def to_columns(stored: bytes) -> dict[bytes, bytes]:
-    """Return the columns of a record in its stored form.
+def to_columns(stored: bytes) -> tuple[dict[bytes, bytes], dict[bytes, str]]:
+    """Return the columns of a record in its stored form, and the letters of those not text.
 
-    >>> to_columns(msgspec.msgpack.encode({"name": "Ann", "age": 42, "tags": ["x", 1]}))
+    >>> to_columns(msgspec.msgpack.encode({"name": "Ann", "age": 42, "tags": ["x", 1]}))[0]
     {b'name': b'Ann', b'age': b'42', b'tags': b'["x",1]', b'_types': b'|age=i|tags=j|'}
     """
     columns: dict[bytes, bytes] = {}
-    types: list[bytes] = []
+    letters: dict[bytes, str] = {}
     for field, value in _decode(stored).items():
         name = column_name(field)
-        if type(value) is str:
+        if type(value) is str and value and "\0" not in value:
             columns[name] = value.encode()
-            if "\0" not in value:
-                continue
-        letter, text = _column(value)
+            continue
+        letters[name], text = _column(value)
         columns[name] = text.encode()
-        types.append(b"%b=%b" % (noted(name), letter.encode()))
-    columns[TYPES] = b"|%b|" % b"|".join(types)
-    return columns
+    types = "|".join(f"{noted(name).decode()}={letter}" for name, letter in letters.items())
+    columns[TYPES] = f"|{types}|".encode()
+    return columns, letters
 
 
 # --- from columns ------------------------------------------------------------------------------
@@ -166,7 +166,9 @@ def _value(letter: bytes, text: bytes) -> Any:
         case b"i":
             return int(text)
         case b"n":
-            return None if not text else text.decode()
+            return None
+        case b"e":
+            return ""
         case b"b":
             return {b"true": True, b"false": False}[text]
         case b"f":
@@ -197,55 +199,58 @@ _BROKEN: Final = (
 )
 
 
-def from_columns(columns: Mapping[bytes, bytes]) -> bytes:
-    """Return the stored form of a record from its columns.
+def from_columns(columns: Mapping[bytes, bytes], names: Container[bytes] | None = None) -> bytes:
+    """Return the stored form of a record from its columns; of those in *names*, if that is given.
 
     A column that others have changed so that it is not what ``_types`` says any more is text.
     """
-    noted_types = columns.get(TYPES)
-    if noted_types is None or len(noted_types) < 2:
-        return _encode(
-            {field_name(name): _text(text) for name, text in columns.items() if name not in _OWN}
-        )
-    types = {
-        _unnoted(name): letter
-        for name, _, letter in [part.partition(b"=") for part in noted_types[1:-1].split(b"|")]
-    }
+    types = types_of(columns)
     record: dict[str, Any] = {}
     for name, text in columns.items():
-        if name in _OWN:
+        if name in _OWN or (names is not None and name not in names):
             continue
         letter = types.get(name)
+        field = name.decode() if name[:1] != b"_" and name.isascii() else field_name(name)
         if letter is None:
-            record[field_name(name)] = _text(text)
-        elif letter == b"i":
             try:
-                record[field_name(name)] = int(text)
-            except ValueError:
-                record[field_name(name)] = _text(text)
+                record[field] = text.decode()
+            except UnicodeDecodeError:
+                record[field] = text  # another program keeps something else there
         else:
             try:
-                record[field_name(name)] = _value(letter, text)
+                record[field] = int(text) if letter == b"i" else _value(letter, text)
             except _BROKEN:
-                record[field_name(name)] = _text(text)
+                record[field] = text.decode("utf-8", "replace")
     try:
         return _encode(record)
     except (OverflowError, UnicodeEncodeError):
         return _encode({name: _whole(value) for name, value in record.items()})
 
 
+def types_of(columns: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """Return the letters of the columns that are not text."""
+    found = columns.get(TYPES)
+    if found is None or len(found) < 3:
+        return {}
+    known = _known_types.get(found)
+    if known is None:
+        if len(_known_types) > 1000:
+            _known_types.clear()
+        known = _known_types[found] = {
+            _unnoted(name): letter
+            for name, _, letter in [part.partition(b"=") for part in found[1:-1].split(b"|")]
+        }
+    return known
+
+
+_known_types: Final[dict[bytes, Mapping[bytes, bytes]]] = {}
+"""The records of a collection have few combinations of types: each is read once."""
+
+
 MISFITS: Final = b"_misfits"
 """The column that names the indexed fields whose values are not of the index's kind."""
 
 _OWN: Final = frozenset({TYPES, MISFITS})
-
-
-def _text(text: bytes) -> Any:
-    """Return a column as text; as bytes, if another program keeps something else there."""
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return text
 
 
 def _whole(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import quote, quote_from_bytes, unquote, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
 from pymodels.keys import KeyKind
@@ -34,14 +34,6 @@ def prefix_of(table: str) -> bytes:
     if kind == "records":
         return f"{_quoted(name)}:".encode()
     return f":{kind}:{_quoted(name)}:".encode() if name else f":{kind}:".encode()
-
-
-def collection_of(key: bytes) -> str | None:
-    """Return the collection that a record's key names, None if it is a key of ours or of others."""
-    name, colon, rest = key.partition(b":")
-    if not colon or not name or not rest:
-        return None
-    return unquote(name.decode("utf-8", "replace"))
 
 
 def key_text(kind: KeyKind, key: Any) -> bytes:
@@ -78,8 +70,3 @@ def text_key(kind: KeyKind, text: bytes) -> Any:
 def own_key(table: str, key: bytes) -> bytes:
     """Return where a pair of one of our own tables is kept."""
     return prefix_of(table) + quote_from_bytes(key, safe=_SAFE).encode()
-
-
-def own_key_back(table: str, key: bytes) -> bytes:
-    """Return the key of a pair from where it is kept."""
-    return unquote_to_bytes(key[len(prefix_of(table)) :])

@@ -1,46 +1,39 @@
-"""A storage over one table file, whoever holds that file: this process, or a server.
-
-``KeyValueStorage`` gives it batches, expectations, unique fields and transactions. What is done
-here is to keep each record as columns, so that the engine can look into it.
-"""
+"""A storage over one table file, whoever holds that file: this process, or a server."""
 
 from __future__ import annotations
 
-import base64
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol
 
 from pymodels import conditions
-from pymodels.batches import BatchWriter
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, possible_keys
 from pymodels.changes import Change
-from pymodels.errors import RecordInvalid
-from pymodels.ext.tokyo_table.columns import from_columns, to_columns
-from pymodels.ext.tokyo_table.keys import (
-    key_text,
-    own_key,
-    own_key_back,
-    prefix_of,
-    text_key,
+from pymodels.codecs import MessagePack
+from pymodels.errors import SettingsError, StorageInvalid
+from pymodels.ext.tokyo_table import catalog as remembered
+from pymodels.ext.tokyo_table.batches import TableBatch, TableWriter, entered, entry_key
+from pymodels.ext.tokyo_table.catalog import (
+    CATALOG,
+    FORMAT,
+    FORMAT_KEY,
+    Catalog,
+    Columns,
+    catalog_key,
+    check_key_kind,
 )
-from pymodels.indexes import entry
-from pymodels.keys import KeyKind
-from pymodels.keyvalue import KeyValueStorage
-from pymodels.planning import Pair, Plan
+from pymodels.ext.tokyo_table.columns import MISFITS, column_name
+from pymodels.ext.tokyo_table.native import Cond, Search, TableNative
+from pymodels.ext.tokyo_table.places import CollectionKeys
+from pymodels.keys import KeyKind, kind_named
+from pymodels.planning import Pair, Plan, execute, make_plan, matcher
+from pymodels.query import Query
 from pymodels.schema import Schema
-from pymodels.storage import Prepared
-from pymodels.tables import Batch, View, check_key_kind, records_table, unique_table
-
-Columns = dict[bytes, bytes]
+from pymodels.storage import Prepared, Storage
 
 _CHUNK: Final = 256
 """How many records are read at once while an iteration goes on."""
-
-_VALUE: Final = b"value"
-"""The column of a pair of our own tables."""
 
 
 class Table(Protocol):
@@ -50,194 +43,326 @@ class Table(Protocol):
         """Return the columns of a record, or None."""
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[Columns | None]:
-        """Return the columns of several records as they are at one moment."""
+        """Return the columns of several records."""
 
-    def keys(self, prefix: bytes, *, descending: bool, skip: int, most: int | None) -> list[bytes]:
-        """Return the keys that begin with *prefix*, in the order of their bytes."""
+    def search(
+        self,
+        prefix: bytes,
+        search: Search,
+        *,
+        descending: bool | None,
+        skip: int = 0,
+        most: int | None = None,
+    ) -> list[bytes]:
+        """Return the keys that begin with *prefix*, of the records that *search* finds.
 
-
-class CollectionKeys:
-    """Where the records of one collection are kept, by their keys."""
-
-    def __init__(self, collection: str, kind: KeyKind) -> None:
-        self.collection = collection
-        self.kind = kind
-        self.prefix = prefix_of(records_table(collection))
-
-    def full(self, key: Any) -> bytes:
-        """Return the key of a record in the file."""
-        return self.prefix + key_text(self.kind, key)
-
-    def own(self, full: bytes) -> Any:
-        """Return the primary key of a record from its key in the file."""
-        text = full[len(self.prefix) :]
-        try:
-            key = text_key(self.kind, text)
-            self.kind.check(key)
-        except ValueError as error:
-            raise RecordInvalid(
-                f"{self.collection}: the key {text!r} of a record is not a {self.kind.name} key, "
-                "so another program wrote it: remove it, or declare Key[...] as it is",
-                self.collection,
-                text,
-            ) from error
-        return key
+        Each once, in the order of their bytes; in no order if *descending* is None.
+        """
 
 
-class TableStorage(KeyValueStorage):
+EVERYTHING: Final = Search(((),))
+_MISFIT: Final = Search(((Cond(MISFITS, "STRBW", b"|"),),))
+
+
+def check_adopted(names: Any) -> None:
+    """Raise ``SettingsError`` if *names* are no names of collections."""
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise SettingsError(f"adopt is a list of names of collections, not {names!r}")
+
+
+class TableQuery(Query[Any]):
+    """A query over the records in a table file."""
+
+    native = TableNative({})
+
+
+class TableStorage(Storage):
     """Records as columns of one table file."""
 
-    def __init__(self, *, name: str, read_only: bool) -> None:
+    query_class: ClassVar[type[Query[Any]] | None] = TableQuery
+    codec = MessagePack()
+
+    def __init__(self, *, name: str, read_only: bool, adopt: Collection[str] = ()) -> None:
         super().__init__(name=name, read_only=read_only)
+        self.adopt = frozenset(adopt)
         self._places: dict[tuple[str, str], CollectionKeys] = {}
-        self._kinds: dict[str, str] = {}
+        self._catalogs: dict[str, Catalog] = {}
+        self._natives: dict[str, TableNative] = {}
 
     @abstractmethod
     def table(self) -> Table:
         """Return the open table."""
+
+    @abstractmethod
+    def begin_batch(self) -> TableBatch:
+        """Begin to write; one batch at a time."""
+
+    def check_format(self) -> None:
+        """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""
+        columns = self.table().get(FORMAT_KEY)
+        version = int((columns or {}).get(b"version", b"0"))
+        if version > FORMAT:
+            raise StorageInvalid(
+                f"{self.name} has format {version}, and this version of PyModels reads up to "
+                f"{FORMAT}: install a newer PyModels"
+            )
 
     def place(self, schema: Schema) -> CollectionKeys:
         """Return where the records of a collection are."""
         wanted = schema.collection, schema.key.name
         found = self._places.get(wanted)
         if found is None:
-            found = self._places[wanted] = CollectionKeys(schema.collection, schema.key)
+            foreign = schema.collection in self.adopt
+            found = CollectionKeys(schema.collection, schema.key, foreign=foreign)
+            self._places[wanted] = found
+        return found
+
+    # --- what is remembered -----------------------------------------------------------------
+
+    def catalog(self, collection: str) -> Catalog | None:
+        """Return what is remembered of a collection; what was seen once is not asked again."""
+        known = self._catalogs.get(collection)
+        if known is None:
+            known = remembered.from_columns(self.table().get(catalog_key(collection)))
+            if known is not None:
+                self._catalogs[collection] = known
+        return known
+
+    def note_catalogs(self, catalogs: Mapping[str, Catalog]) -> None:
+        """Remember what a batch has written of collections."""
+        for name, known in catalogs.items():
+            self._catalogs[name] = known
+            self._natives.pop(name, None)
+
+    def forget_catalogs(self) -> None:
+        """Forget what was seen: others have changed the file as a whole."""
+        self._catalogs.clear()
+        self._natives.clear()
+
+    def collections(self) -> Mapping[str, KeyKind]:
+        self.check_open()
+        table = self.table()
+        keys = table.search(CATALOG, EVERYTHING, descending=False)
+        found = {
+            remembered.collection_name(key): kind_named(columns[b"key"].decode())
+            for key, columns in zip(keys, table.get_many(keys), strict=True)
+            if columns is not None
+        }
+        for name in sorted(self.adopt - found.keys()):
+            found[name] = kind_named("text")
         return found
 
     # --- reading ----------------------------------------------------------------------------
 
-    def view(self) -> TableView:
-        return TableView(self.table(), {})
+    def plan(self, schema: Schema, condition: conditions.Condition, **options: Any) -> Plan:
+        return make_plan(self._native(schema), schema, condition, **options)
+
+    def _native(self, schema: Schema) -> TableNative:
+        name = schema.collection
+        found = self._natives.get(name)
+        if found is None:
+            self.check_open()
+            known = self.catalog(name)
+            found = TableNative(known.indexed if known else {}, foreign=name in self.adopt)
+            if known is not None:
+                self._natives[name] = found
+        return found
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
         self.check_open()
         place = self.place(schema)
         found = self.table().get_many([place.full(key) for key in keys])
-        return [None if columns is None else from_columns(columns) for columns in found]
+        stored = place.stored
+        return [None if columns is None else stored(columns, schema) for columns in found]
 
     def read_one(self, schema: Schema, key: Any) -> bytes | None:
         self.check_open()
-        columns = self.table().get(self.place(schema).full(key))
-        return None if columns is None else from_columns(columns)
+        place = self.place(schema)
+        columns = self.table().get(place.full(key))
+        return None if columns is None else place.stored(columns, schema)
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
         if plan.most == 0:
             return iter(())
-        self._check_kind(self.view(), plan.schema)
-        return self._found(None, plan)
-
-    def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
-        """Find records while a batch keeps all others from writing."""
-        assert isinstance(view, TableBatch)  # noqa: S101  # only rewrite() asks
-        view.kinds = {plan.schema.collection: plan.schema.key}
-        self._check_kind(view, plan.schema)
-        return self._found(view.file, plan)
-
-    def _check_kind(self, view: View, schema: Schema) -> None:
-        if self._kinds.get(schema.collection) == schema.key.name:
-            return
-        known = self.collection_record(view, schema.collection)
+        known = self.catalog(plan.schema.collection)
         if known is not None:
-            check_key_kind(known, schema, self.name)
-            self._kinds[schema.collection] = schema.key.name
+            check_key_kind(known, plan.schema, self.name)
+        return self._found(None, plan)
 
     def _found(self, held: Table | None, plan: Plan) -> Iterator[Pair]:
         """Yield what the engine finds; of a table that is open by then, unless one is *held*."""
-        place = self.place(plan.schema)
+        schema = plan.schema
+        place = self.place(schema)
+        names = None if plan.names is None else frozenset(map(column_name, plan.names))
+        revision = None if held is not None else self.revision
+        again: Callable[[Any, Any], bool] | None = None
+        if plan.exact and plan.native is not None:
+            again = matcher(self.codec, schema, plan.condition)
         keys = iter(self._keys(held or self.table(), plan, place))
         left = plan.most
         while chunk := list(itertools.islice(keys, _CHUNK)):
             self.check_open()
             found = (held or self.table()).get_many(chunk)
+            # Others may have changed what was found since: then it has to be decided again.
+            doubtful = again is not None and held is None and revision != self.revision
             for key, columns in zip(chunk, found, strict=True):
                 if columns is None:
                     continue
-                yield place.own(key), from_columns(columns)
+                own = place.own(key)
+                if doubtful and again and not again(own, place.stored(columns, schema)):
+                    continue
+                yield own, place.stored(columns, schema, names)
                 if left is not None:
                     left -= 1
                     if not left:
                         return
 
+    def all_keys(self, table: Table, schema: Schema) -> list[bytes]:
+        """Return the keys in the file of all records of a collection, in order."""
+        return self._searched(table, self.place(schema), EVERYTHING, descending=False)
+
+    def _searched(
+        self,
+        table: Table,
+        place: CollectionKeys,
+        search: Search,
+        *,
+        descending: bool | None,
+        skip: int = 0,
+        most: int | None = None,
+    ) -> list[bytes]:
+        if not place.foreign:
+            return table.search(place.prefix, search, descending=descending, skip=skip, most=most)
+        found = table.search(b"", search, descending=descending)
+        others = tuple(
+            self.place_named(name, kind).prefix
+            for name, kind in self.collections().items()
+            if name not in self.adopt
+        )
+        found = [key for key in found if not key.startswith((b":", *others))]
+        if descending is not None and place.kind.type is not str:
+            found.sort(key=place.own, reverse=descending)
+        found = found[skip:]
+        return found if most is None else found[:most]
+
+    def place_named(self, collection: str, kind: KeyKind) -> CollectionKeys:
+        """Return where the records of a collection are that no model is needed for."""
+        return CollectionKeys(collection, kind, foreign=False)
+
     def _keys(self, table: Table, plan: Plan, place: CollectionKeys) -> Iterable[bytes]:
         """Return the keys that the engine finds, without the first ``plan.skip``."""
-        descending = plan.native_order == "descending keys"
-        prefix = place.prefix
+        order = {"ascending keys": False, "descending keys": True}.get(plan.native_order)
+        descending = bool(order)
         match plan.native:
             case None:
-                return table.keys(prefix, descending=descending, skip=plan.skip, most=None)
+                return self._searched(
+                    table, place, EVERYTHING, descending=order, skip=plan.skip, most=plan.most
+                )
+            case Search():
+                return self._search(table, plan, place, plan.native, order)
             case Keys(keys):
-                found = sorted(
-                    map(place.full, possible_keys(plan.schema, keys)), reverse=descending
-                )
+                found = sorted(possible_keys(plan.schema, keys), reverse=descending)
+                wanted = list(map(place.full, found))
                 if plan.skip:
-                    there = zip(found, table.get_many(found), strict=True)
-                    found = [key for key, columns in there if columns is not None]
-                return found[plan.skip :]
-            case Prefix(text):
-                return table.keys(
-                    prefix + text.encode(), descending=descending, skip=plan.skip, most=None
+                    there = zip(wanted, table.get_many(wanted), strict=True)
+                    wanted = [key for key, columns in there if columns is not None]
+                return wanted[plan.skip :]
+            case Prefix(text) if not place.foreign:
+                return table.search(
+                    place.prefix + text.encode(), EVERYTHING, descending=order, skip=plan.skip
                 )
-            case KeyRange():
-                found = table.keys(prefix, descending=descending, skip=0, most=None)
-                inside = _range_test(place, plan.native)
-                return [key for key in found if inside(key)][plan.skip :]
+            case KeyRange() | Prefix():
+                found = self._searched(table, place, EVERYTHING, descending=order)
+                inside = _range_test(plan.native)
+                return [key for key in found if inside(place.own(key))][plan.skip :]
             case UniqueValue(index, value):
-                return self._by_unique_value(table, place, index, value)
+                return self._by_unique_value(table, plan.schema, place, index, value)
         raise AssertionError(f"{plan.native!r} was made by another backend")
 
+    def _search(
+        self, table: Table, plan: Plan, place: CollectionKeys, search: Search, order: bool | None
+    ) -> Iterable[bytes]:
+        misfits: list[bytes] = []
+        if search.watched:
+            misfits = table.search(place.prefix, _MISFIT, descending=None)
+        if not misfits:
+            return self._searched(
+                table, place, search, descending=order, skip=plan.skip, most=plan.most
+            )
+        # What the index is not trusted with is decided in Python, or raises there.
+        found = dict.fromkeys(self._searched(table, place, search, descending=None))
+        wanted = matcher(self.codec, plan.schema, plan.condition)
+        for key, columns in zip(misfits, table.get_many(misfits), strict=True):
+            found.pop(key, None)
+            if columns is not None and wanted(place.own(key), place.stored(columns, plan.schema)):
+                found[key] = None
+        return sorted(found, reverse=bool(order))[plan.skip :]
+
     def _by_unique_value(
-        self, table: Table, place: CollectionKeys, index: str, value: Any
+        self, table: Table, schema: Schema, place: CollectionKeys, index: str, value: Any
     ) -> Iterable[bytes]:
         """Return the key of the only record that can have the value; Python looks if it has."""
-        view = TableView(table, {})
-        known = self.collection_record(view, place.collection)
-        entered = entry([value])
-        if known is None or index not in known.indexes or entered is None:
+        known = self.catalog(place.collection)
+        full = entry_key(place.collection, index, [value])
+        if known is None or index not in known.unique or full is None:
             # No model that declares the index has been written yet: look at every record.
-            return table.keys(place.prefix, descending=False, skip=0, most=None)
-        key = view.get(unique_table(place.collection, index), entered)
-        return [] if key is None else [place.full(place.kind.decode(key))]
+            return self.all_keys(table, schema)
+        found = entered(table.get(full))
+        return [] if found is None else [found]
 
     def count(self, plan: Plan) -> int:
-        everything = plan.condition == conditions.EVERYTHING and plan.native is None
-        if not everything or plan.skip or plan.offset:
+        """Count by keys alone what the engine decides alone."""
+        counted = isinstance(plan.native, Search) or plan.condition == conditions.EVERYTHING
+        if not (counted and plan.exact) or plan.offset or plan.limit is not None:
             return super().count(plan)
         self.check_open()
-        found = len(
-            self.table().keys(self.place(plan.schema).prefix, descending=False, skip=0, most=None)
-        )
-        limit = plan.limit if plan.most is None else plan.most
-        return found if limit is None else min(found, limit)
+        found = sum(1 for _ in self._keys(self.table(), plan, self.place(plan.schema)))
+        return found if plan.most is None else min(found, plan.most)
 
     # --- writing ----------------------------------------------------------------------------
 
-    @abstractmethod
-    def begin_batch(self, kinds: Mapping[str, KeyKind]) -> TableBatch:
-        """Begin to write to collections with these kinds of key."""
-
-    def batch(self) -> Batch:
-        return self.begin_batch({})
-
-    def prepare(self, changes: Sequence[Change]) -> Prepared:
+    def write(self, changes: Sequence[Change]) -> None:
         self.check_writable()
-        batch = self.begin_batch(
-            {change.schema.collection: change.schema.key for change in changes}
-        )
+        if changes:
+            self.stage(changes).commit()
+
+    def stage(self, changes: Sequence[Change]) -> Prepared:
+        """Check and stage one batch."""
+        self.check_writable()
+        batch = self.begin_batch()
         try:
-            BatchWriter(self, batch).write(changes)
-            batch.stage()
+            TableWriter(self, batch).write(changes)
         except BaseException:
             batch.rollback()
             raise
         return batch
 
+    def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
+        """Find and write in one batch: nobody can come between, so that nothing is tried twice."""
+        self.check_writable()
+        batch = self.begin_batch()
+        try:
+            known = remembered.from_columns(batch.columns(catalog_key(plan.schema.collection)))
+            if known is not None:
+                check_key_kind(known, plan.schema, self.name)
+            found = list(execute(self, plan, self._found(batch.table, plan)))
+            changes = [made for pair in found if (made := change(*pair)) is not None]
+            if changes:
+                TableWriter(self, batch).write(changes)
+        except BaseException:
+            batch.rollback()
+            raise
+        batch.commit()
+        return len(changes)
 
-def _range_test(place: CollectionKeys, wanted: KeyRange) -> Any:
-    low = None if wanted.low is None else place.full(wanted.low)
-    high = None if wanted.high is None else place.full(wanted.high)
 
-    def inside(key: bytes) -> bool:
+def _range_test(wanted: KeyRange | Prefix) -> Callable[[Any], bool]:
+    if isinstance(wanted, Prefix):
+        return lambda key: bool(key.startswith(wanted.text))
+
+    def inside(key: Any) -> bool:
+        low, high = wanted.low, wanted.high
         if low is not None and (key < low or (key == low and wanted.low_excluded)):
             return False
         return high is None or key < high or (key == high and wanted.high_included)
@@ -245,121 +370,4 @@ def _range_test(place: CollectionKeys, wanted: KeyRange) -> Any:
     return inside
 
 
-# --- tables of bytes, for what KeyValueStorage does ----------------------------------------------
-
-
-class TableView(View, AbstractContextManager["TableView"]):
-    """The tables of ``KeyValueStorage``, as the file has them."""
-
-    def __init__(self, table: Table, kinds: Mapping[str, KeyKind]) -> None:
-        self.file = table
-        self.kinds = kinds
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def where(self, table: str, key: bytes) -> bytes:
-        """Return under which key a pair is in the file."""
-        if table.startswith("records:"):
-            kind = self.kinds[table.partition(":")[2]]
-            return prefix_of(table) + key_text(kind, kind.decode(key))
-        return own_key(table, key)
-
-    def back(self, table: str, full: bytes) -> bytes:
-        """Return the key of a pair from that in the file."""
-        if table.startswith("records:"):
-            collection = table.partition(":")[2]
-            kind = self.kinds[collection]
-            return kind.encode(CollectionKeys(collection, kind).own(full))
-        return own_key_back(table, full)
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        columns = self.columns(self.where(table, key))
-        return None if columns is None else _bytes_of(table, columns)
-
-    def columns(self, full: bytes) -> Columns | None:
-        """Return the columns under a key in the file."""
-        return self.file.get(full)
-
-    def full_keys(self, table: str) -> list[bytes]:
-        """Return the keys in the file of all pairs of a table."""
-        return self.file.keys(prefix_of(table), descending=False, skip=0, most=None)
-
-    def items(
-        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        found = sorted((self.back(table, full), full) for full in self.full_keys(table))
-        for key, full in reversed(found) if descending else found:
-            if (low is None or key >= low) and (high is None or key < high):
-                columns = self.columns(full)
-                if columns is not None:
-                    yield key, _bytes_of(table, columns)
-
-    def count(self, table: str) -> int:
-        return len(self.full_keys(table))
-
-
-def _bytes_of(table: str, columns: Columns) -> bytes:
-    if table.startswith("records:"):
-        return from_columns(columns)
-    return base64.b64decode(columns.get(_VALUE, b""))
-
-
-def _columns_of(table: str, value: bytes) -> Columns:
-    if table.startswith("records:"):
-        return to_columns(value)
-    return {_VALUE: base64.b64encode(value)}
-
-
-class TableBatch(TableView, Batch, Prepared):
-    """Changes kept aside until they are committed; what is read sees them."""
-
-    def __init__(self, table: Table, kinds: Mapping[str, KeyKind]) -> None:
-        super().__init__(table, kinds)
-        self.changes: dict[bytes, Columns | None] = {}
-        self.is_open = True
-
-    def columns(self, full: bytes) -> Columns | None:
-        if full in self.changes:
-            return self.changes[full]
-        return self.file.get(full)
-
-    def full_keys(self, table: str) -> list[bytes]:
-        prefix = prefix_of(table)
-        found = dict.fromkeys(super().full_keys(table))
-        for key, columns in self.changes.items():
-            if key.startswith(prefix):
-                if columns is None:
-                    found.pop(key, None)
-                else:
-                    found[key] = None
-        return list(found)
-
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        self.changes[self.where(table, key)] = _columns_of(table, value)
-
-    def delete(self, table: str, key: bytes) -> None:
-        self.changes[self.where(table, key)] = None
-
-    def stage(self) -> None:
-        """Do what can be done before the batch is committed."""
-
-    @abstractmethod
-    def apply(self) -> None:
-        """Make all changes true at once."""
-
-    @abstractmethod
-    def end(self) -> None:
-        """Let others write."""
-
-    def commit(self) -> None:
-        try:
-            self.apply()
-        finally:
-            self.is_open = False
-            self.end()
-
-    def rollback(self) -> None:
-        if self.is_open:
-            self.is_open = False
-            self.end()
+__all__ = ["Table", "TableBatch", "TableQuery", "TableStorage"]
