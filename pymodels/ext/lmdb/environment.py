@@ -173,10 +173,8 @@ class Environment:
 
         A writer that was killed right after a commit leaves it like that.
         """
-        try:
-            from lmdb import verify
-        except ImportError:  # before version 3 of the driver
-            return False
+        from lmdb import verify
+
         try:
             found: list[Any] = verify.verify(str(self.path), subdir=False)  # type: ignore[no-untyped-call]
         except (verify.VerifyError, struct.error, OSError):
@@ -315,7 +313,7 @@ def _is_full(text: str) -> bool:
 
 try:
     from lmdb import _envid
-except ImportError:  # before version 3 the driver did not look after this
+except ImportError:  # a private part of the driver, which later versions may do without
     _driver_keys: Any = None
 else:
     _driver_keys = _envid.env_keys
