@@ -69,6 +69,7 @@ class Storage(KeyValueStorage):
         self._tables: dict[str, _Table] = {}
         self._writing = threading.Lock()
         self._writer: int | None = None
+        self._applying = threading.Lock()
         self._revision = 0
         _STORAGES.add(self)
         for collection, records in (data or {}).items():
@@ -130,14 +131,35 @@ class Storage(KeyValueStorage):
 
 
 _STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()
+_forking: Final = threading.Lock()
+_held: list[Storage] = []
 
 
-def _renew_locks() -> None:
+def _before_fork() -> None:
+    """Let each batch that is being applied end, so that the child's copy has whole ones."""
+    _forking.acquire()
+    for storage in list(_STORAGES):
+        storage._applying.acquire()
+        _held.append(storage)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop()._applying.release()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork_in_parent()
     for storage in list(_STORAGES):
         storage._after_fork()
 
 
-os.register_at_fork(after_in_child=_renew_locks)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
@@ -153,31 +175,41 @@ def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
 
 
 class _Table:
-    """Values by key, and the keys in order as far as somebody has asked for that."""
+    """Values by key, and the keys in order as far as somebody has asked for that.
 
-    __slots__ = ("order", "values")
+    One thread writes at a time, but any number read, and a reader may put the keys in order while
+    they change. So an order counts only for the stamp that it was made under.
+    """
+
+    __slots__ = ("ordered", "stamp", "values")
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
-        self.order: list[bytes] | None = []
+        self.stamp = 0
+        self.ordered: tuple[int, list[bytes]] = (0, [])
 
     def put(self, key: bytes, value: bytes) -> None:
-        order = self.order
-        if key not in self.values and order is not None:
-            if not order or order[-1] < key:
-                order.append(key)
-            else:
-                self.order = None
+        if key in self.values:
+            self.values[key] = value
+            return
         self.values[key] = value
+        stamp, order = self.ordered
+        if stamp == self.stamp and (not order or order[-1] < key):
+            order.append(key)
+            self.ordered = (stamp + 1, order)
+        self.stamp += 1
 
     def delete(self, key: bytes) -> None:
         if self.values.pop(key, None) is not None:
-            self.order = None
+            self.stamp += 1
 
-    def ordered(self) -> list[bytes]:
-        order = self.order
-        if order is None:
-            order = self.order = sorted(self.values)
+    def keys(self) -> list[bytes]:
+        """Return the keys in order; the list may grow at its end, and is not to be changed."""
+        stamp, order = self.ordered
+        current = self.stamp
+        if stamp != current:
+            order = sorted(self.values)
+            self.ordered = (current, order)
         return order
 
 
@@ -205,7 +237,7 @@ class _View(View):
             return
         chunk = _backward if descending else _forward
         values = found.values
-        while keys := chunk(found.ordered(), low, high):
+        while keys := chunk(found.keys(), low, high):
             for key in keys:
                 value = values.get(key)
                 if value is not None:
@@ -269,18 +301,22 @@ class _Batch(_View):
 
     def commit(self) -> None:
         try:
-            for name, changes in self._changes.items():
-                table = self._tables.get(name)
-                if table is None:
-                    table = self._tables.setdefault(name, _Table())
-                for key, value in changes.items():
-                    if value is _GONE:
-                        table.delete(key)
-                    else:
-                        table.put(key, value)
-            self._storage._revision += 1
+            with self._storage._applying:
+                self._apply()
+                self._storage._revision += 1
         finally:
             self._end()
+
+    def _apply(self) -> None:
+        for name, changes in self._changes.items():
+            table = self._tables.get(name)
+            if table is None:
+                table = self._tables.setdefault(name, _Table())
+            for key, value in changes.items():
+                if value is _GONE:
+                    table.delete(key)
+                else:
+                    table.put(key, value)
 
     def rollback(self) -> None:
         if self._open:
