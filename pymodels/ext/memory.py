@@ -6,16 +6,14 @@ shared with the store. After a fork, parent and child each have a copy of their 
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
 from pymodels.checks import Unfit
-from pymodels.errors import SettingsError, TransactionError
+from pymodels.concurrency import Uninterrupted
+from pymodels.errors import SettingsError
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
@@ -67,11 +65,8 @@ class Storage(KeyValueStorage):
             raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
         self._tables: dict[str, _Table] = {}
-        self._writing = threading.Lock()
-        self._writer: int | None = None
-        self._applying = threading.Lock()
+        self._applying = Uninterrupted()
         self._revision = 0
-        _STORAGES.add(self)
         for collection, records in (data or {}).items():
             self._fill(collection, records)
         self.read_only = read_only
@@ -112,54 +107,10 @@ class Storage(KeyValueStorage):
         return _View(self._tables)
 
     def batch(self) -> Batch:
-        if not self._writing.acquire(blocking=False):
-            if self._writer == threading.get_ident():
-                raise TransactionError(
-                    f"{self.name}: this thread has prepared a batch, and would wait for itself: "
-                    "commit that or roll it back first"
-                )
-            self._writing.acquire()
-        self._writer = threading.get_ident()
         return _Batch(self)
 
     def close(self) -> None:
         self.closed = True
-
-    def _after_fork(self) -> None:
-        self._writing = threading.Lock()  # another thread of the parent may have held it
-        self._writer = None
-
-
-_STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()
-_forking: Final = threading.Lock()
-_held: list[Storage] = []
-
-
-def _before_fork() -> None:
-    """Let each batch that is being applied end, so that the child's copy has whole ones."""
-    _forking.acquire()
-    for storage in list(_STORAGES):
-        storage._applying.acquire()
-        _held.append(storage)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop()._applying.release()
-    _forking.release()
-
-
-def _after_fork_in_child() -> None:
-    _after_fork_in_parent()
-    for storage in list(_STORAGES):
-        storage._after_fork()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
 
 
 def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
@@ -271,8 +222,6 @@ class _Batch(_View):
         super().__init__(storage._tables)
         self._storage = storage
         self._changes: dict[str, dict[bytes, Any]] = {}
-        self._lock = storage._writing
-        self._open = True
 
     def get(self, table: str, key: bytes) -> bytes | None:
         changed = self._changes.get(table)
@@ -300,12 +249,9 @@ class _Batch(_View):
         self._changes.setdefault(table, {})[key] = _GONE
 
     def commit(self) -> None:
-        try:
-            with self._storage._applying:
-                self._apply()
-                self._storage._revision += 1
-        finally:
-            self._end()
+        with self._storage._applying:
+            self._apply()
+            self._storage._revision += 1
 
     def _apply(self) -> None:
         for name, changes in self._changes.items():
@@ -319,10 +265,4 @@ class _Batch(_View):
                     table.put(key, value)
 
     def rollback(self) -> None:
-        if self._open:
-            self._end()
-
-    def _end(self) -> None:
-        self._open = False
-        self._storage._writer = None
-        self._lock.release()
+        self._changes.clear()

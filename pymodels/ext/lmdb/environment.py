@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 import lmdb
 
+from pymodels.concurrency import waits_for_itself
 from pymodels.errors import (
     StorageBusy,
     StorageClosed,
@@ -21,7 +22,6 @@ from pymodels.errors import (
     StorageFull,
     StorageInvalid,
     StorageReadOnly,
-    TransactionError,
 )
 
 _MAP_SIZE: Final = 1 << 40
@@ -276,10 +276,7 @@ class Environment:
                 "there"
             ) from error
         if "same thread" in text:
-            raise TransactionError(
-                f"{self.name}: this thread has prepared a batch, and would wait for itself: commit "
-                "that or roll it back first"
-            ) from error
+            raise waits_for_itself(self.name) from error
         if isinstance(error, lmdb.MapFullError):
             raise StorageFull(
                 f"{self.name} has reached its map_size; open it with a larger one. Nothing of this "
