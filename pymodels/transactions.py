@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
 from pymodels.indexes import duplicate
 from pymodels.keys import KeyKind
@@ -111,7 +112,7 @@ class Transaction(Storage):
             return _Applied(self, before)
         self._check_usable()
         try:
-            self._prepared = self.base.prepare(self._batch())
+            self._prepared = self._stage(self._batch())
         except DuplicateKey as error:
             self.rollback()
             if error.field != self._schemas[error.collection].key_name:
@@ -129,12 +130,23 @@ class Transaction(Storage):
         self.state = "prepared"
         return self._prepared
 
+    def _stage(self, batch: list[Change]) -> Prepared:
+        if not self.read_only:
+            return self.base.prepare(batch)
+        # Nothing can have changed here, and no batch can check what was read.
+        for change in batch:
+            found = self.base.read(change.schema, (change.key,))[0]
+            check_expectation(self.codec, change, found)
+        return _Nothing()
+
     def commit(self) -> None:
         """Write everything that was done as one batch; raise ``Conflict`` if it is overtaken."""
         if self.state == "open":
             self.prepare()
         if self.state != "prepared" or self._prepared is None:
             raise ended(self.state)
+        if self.pid != os.getpid():
+            raise prepared_elsewhere(self.name)
         try:
             self._prepared.commit()
         except BaseException:
@@ -151,7 +163,7 @@ class Transaction(Storage):
         """Forget everything that was done; doing so again does no harm."""
         if self.state == "committed":
             raise ended(self.state)
-        if self._prepared is not None and self.state == "prepared":
+        if self._prepared is not None and self.state == "prepared" and self.pid == os.getpid():
             self._prepared.rollback()
         self.state = "rolled back"
         self._restore()
@@ -352,6 +364,16 @@ class Transaction(Storage):
             plan.schema, plan.condition, order=plan.order, descending=plan.descending
         )
         return {**self.base.explain(below), "changed in this transaction": len(self._changed)}
+
+
+class _Nothing(Prepared):
+    """A transaction that only read, on a storage that can only be read."""
+
+    def commit(self) -> None:
+        pass
+
+    def rollback(self) -> None:
+        pass
 
 
 class _Applied(Prepared):
