@@ -122,7 +122,7 @@ def _backends() -> list[str]:
     from pymodels import ext
 
     found = {module.name for module in pkgutil.iter_modules(ext.__path__)}
-    return sorted(f"{_HERE}.{name}" for name in found)
+    return sorted(f"{_HERE}.{name}" for name in found if not name.startswith("_"))
 
 
 def _hint(backend: str) -> str:

@@ -30,10 +30,10 @@ from pymodels.ext.tokyo_cabinet.library import (
     Error,
     dumped_map,
     functions,
-    loaded_map,
     message,
     taken,
     taken_list,
+    taken_map,
 )
 
 __all__ = ["BDB", "HDB", "INT_MAX", "TDB", "BDBCursor", "Error", "TDBQuery"]
@@ -315,10 +315,7 @@ class TDB(_Database):
         if not found:
             self._absent()
             return None
-        size = c_int()
-        dumped = functions.tcmapdump(found, size)
-        functions.tcmapdel(found)
-        return loaded_map(taken(dumped, size.value))
+        return taken_map(found)
 
     def _stored(self, name: str, key: bytes, columns: Mapping[bytes, bytes]) -> bool:
         data = dumped_map(columns)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from ctypes import c_bool, c_char_p, c_double, c_int, c_int8, c_int32, c_int64, c_uint64, c_void_p
 from typing import Any, Final
 
+from pymodels.errors import DriverMissing
+
 INSTALL: Final = (
     "the library of Tokyo Cabinet (libtokyocabinet.so.9) is not installed. On Debian or Ubuntu: "
     "apt-get install libtokyocabinet9"
@@ -39,7 +41,7 @@ try:
     _QUICK: Final = ctypes.PyDLL(_path_of_library(), use_errno=True)
     _LONG: Final = ctypes.CDLL(_path_of_library(), use_errno=True)
 except OSError as error:
-    raise ImportError(INSTALL) from error
+    raise DriverMissing(INSTALL) from error
 
 _OPEN = (c_void_p, c_char_p, c_int)
 _KEY = (c_void_p, c_char_p, c_int)
@@ -119,6 +121,8 @@ _QUICK_FUNCTIONS: Final[Mapping[str, tuple[Any, tuple[Any, ...]]]] = {
     "tcmapload": (c_void_p, (c_char_p, c_int)),
     "tcmapdump": (c_void_p, (c_void_p, _SIZE)),
     "tcmapdel": (None, (c_void_p,)),
+    "tcmaprnum": (c_uint64, (c_void_p,)),
+    "tcstrjoin4": (c_void_p, (c_void_p, _SIZE)),
     "tclistdump": (c_void_p, (c_void_p, _SIZE)),
     "tclistdel": (None, (c_void_p,)),
 }
@@ -204,6 +208,20 @@ def loaded_map(data: bytes) -> dict[bytes, bytes]:
         found[name] = data[at : at + size]
         at += size
     return found
+
+
+def taken_map(pointer: int) -> dict[bytes, bytes]:
+    """Return the map at *pointer*, and free it."""
+    size = c_int()
+    try:
+        # Joined by NUL it is split in C; that is unambiguous if nothing inside has one.
+        joined = taken(functions.tcstrjoin4(pointer, size), size.value)
+        parts = joined.split(b"\0")
+        if len(parts) == 2 * functions.tcmaprnum(pointer):
+            return dict(zip(parts[::2], parts[1::2], strict=True))
+        return loaded_map(taken(functions.tcmapdump(pointer, size), size.value))
+    finally:
+        functions.tcmapdel(pointer)
 
 
 def dumped_map(columns: Mapping[bytes, bytes]) -> bytes:

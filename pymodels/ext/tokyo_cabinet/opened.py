@@ -19,6 +19,7 @@ from pymodels.errors import (
     StorageInvalid,
     StorageReadOnly,
 )
+from pymodels.ext._tokyo.native import Conjunction, Search
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error, TDBQuery
 from pymodels.ext.tokyo_cabinet.files import (
@@ -29,7 +30,6 @@ from pymodels.ext.tokyo_cabinet.files import (
     refuse_second,
 )
 from pymodels.ext.tokyo_cabinet.locks import ReadersOrWriter
-from pymodels.ext.tokyo_table.native import Conjunction, Search
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DAMAGED: Final = frozenset({tokyo.TCEMETA, tokyo.TCERHEAD, tokyo.TCEREAD, tokyo.TCESEEK})

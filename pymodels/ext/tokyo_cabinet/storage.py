@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Change
-from pymodels.errors import SettingsError, StorageError, TransactionError
+from pymodels.concurrency import WriteLock
+from pymodels.errors import SettingsError, StorageError
+from pymodels.ext._tokyo.batches import TableBatch
+from pymodels.ext._tokyo.native import Search
+from pymodels.ext._tokyo.storage import TableQuery, TableStorage, check_adopted
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.files import KINDS, Copies, check_path, forget_inherited
 from pymodels.ext.tokyo_cabinet.opened import OpenBytes, OpenFile, OpenTable, Tuning
 from pymodels.ext.tokyo_cabinet.tables import FileView, start_of
-from pymodels.ext.tokyo_table.batches import TableBatch
-from pymodels.ext.tokyo_table.native import Search
-from pymodels.ext.tokyo_table.storage import TableQuery, TableStorage, check_adopted
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.planning import Plan
 from pymodels.query import Query as CoreQuery
@@ -129,8 +130,6 @@ class Storage(CoreStorage):
             raise SettingsError("adopt is for kind='TABLE'")
         layout = sum(_OPTIONS[option] for option in set(options))
         self._tuning = Tuning(layout, buckets, cache, mmap_size, sync)
-        self._writing = threading.Lock()
-        self._writer: int | None = None
         self._opening = threading.Lock()
         self._file: OpenFile | None = None
         self._batches = 0
@@ -164,6 +163,8 @@ class Storage(CoreStorage):
                 found = self._file
         return found
 
+    write_lock: WriteLock
+
     @property
     def native(self) -> Any:
         return self.file().database
@@ -171,22 +172,6 @@ class Storage(CoreStorage):
     @property
     def revision(self) -> int:
         return self._batches
-
-    def lock_batches(self) -> None:
-        """Wait until no other batch is being written."""
-        if not self._writing.acquire(blocking=False):
-            if self._writer == threading.get_ident():
-                raise TransactionError(
-                    f"{self.name}: this thread has prepared a batch, and would wait for itself: "
-                    "commit that or roll it back first"
-                )
-            self._writing.acquire()
-        self._writer = threading.get_ident()
-
-    def unlock_batches(self) -> None:
-        """Let the next batch be written."""
-        self._writer = None
-        self._writing.release()
 
     def note_batch(self) -> None:
         """Count a batch that was written."""
@@ -216,12 +201,12 @@ class Storage(CoreStorage):
     def vanish(self) -> None:
         """Remove everything from the file, what other programs wrote as well."""
         self.check_writable()
-        self.lock_batches()
+        turn = self.write_lock.acquire()
         try:
             self.file().vanish()
             self.note_batch()
         finally:
-            self.unlock_batches()
+            turn.release()
 
     def close(self) -> None:
         with self._opening:
@@ -262,7 +247,7 @@ class Storage(CoreStorage):
         had_copy = self._lock_of_copy is not None
         self._file, self._fork_lock, self._lock_of_copy = None, None, None
         self._copies = Copies()
-        self._writing, self._opening, self._writer = threading.Lock(), threading.Lock(), None
+        self._opening = threading.Lock()
         if had_copy:
             self.path = self._copy
 
@@ -326,12 +311,7 @@ class TableFile(Storage, TableStorage):
         self.check_format()
 
     def begin_batch(self) -> FileTableBatch:
-        self.lock_batches()
-        try:
-            return FileTableBatch(self)
-        except BaseException:
-            self.unlock_batches()
-            raise
+        return FileTableBatch(self)
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         return self.stage(changes)
@@ -359,9 +339,6 @@ class FileTableBatch(TableBatch):
         self._file.table().apply_with_indexes(self.changes, self.new_indexes)
         self._file.note_batch()
 
-    def end(self) -> None:
-        self._file.unlock_batches()
-
 
 # --- bytes ---------------------------------------------------------------------------------------
 
@@ -384,22 +361,16 @@ class BytesFile(Storage, KeyValueStorage):
         return FileView(self.file())
 
     def batch(self) -> Batch:
-        self.lock_batches()
-        try:
-            return FileBatch(self)
-        except BaseException:
-            self.unlock_batches()
-            raise
+        return FileBatch(self)
 
 
-class FileBatch(FileView, Batch, Prepared):
+class FileBatch(FileView, Batch):
     """Changes kept aside until they are committed; what is read sees them."""
 
     def __init__(self, storage: BytesFile) -> None:
         super().__init__(storage.file())
         self._storage = storage
         self._changes: dict[bytes, bytes | None] = {}
-        self._open = True
 
     def get(self, table: str, key: bytes) -> bytes | None:
         full = start_of(table) + key
@@ -428,17 +399,9 @@ class FileBatch(FileView, Batch, Prepared):
         self._changes[start_of(table) + key] = None
 
     def commit(self) -> None:
-        try:
-            if self._changes:
-                self.file.apply(self._changes)
-                self._storage.note_batch()
-        finally:
-            self._end()
+        if self._changes:
+            self.file.apply(self._changes)
+            self._storage.note_batch()
 
     def rollback(self) -> None:
-        if self._open:
-            self._end()
-
-    def _end(self) -> None:
-        self._open = False
-        self._storage.unlock_batches()
+        self._changes.clear()

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import msgspec
 
 from pymodels.errors import ModelError
-from pymodels.ext.tokyo_table.columns import MISFITS, column_name, noted
-from pymodels.ext.tokyo_table.keys import prefix_of
-from pymodels.ext.tokyo_table.native import EXACT_NUMBER, index_kind, letters_of
+from pymodels.ext._tokyo.columns import MISFITS, column_name, noted
+from pymodels.ext._tokyo.keys import prefix_of
+from pymodels.ext._tokyo.native import EXACT_NUMBER, index_kind, letters_of
 from pymodels.indexes import IndexRecord
 from pymodels.schema import Schema
 

@@ -11,10 +11,11 @@ from pymodels import conditions
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, possible_keys
 from pymodels.changes import Change
 from pymodels.codecs import MessagePack
+from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.errors import SettingsError, StorageInvalid
-from pymodels.ext.tokyo_table import catalog as remembered
-from pymodels.ext.tokyo_table.batches import TableBatch, TableWriter, entered, entry_key
-from pymodels.ext.tokyo_table.catalog import (
+from pymodels.ext._tokyo import catalog as remembered
+from pymodels.ext._tokyo.batches import TableBatch, TableWriter, entered, entry_key
+from pymodels.ext._tokyo.catalog import (
     CATALOG,
     FORMAT,
     FORMAT_KEY,
@@ -23,9 +24,9 @@ from pymodels.ext.tokyo_table.catalog import (
     catalog_key,
     check_key_kind,
 )
-from pymodels.ext.tokyo_table.columns import MISFITS, column_name
-from pymodels.ext.tokyo_table.native import Cond, Search, TableNative
-from pymodels.ext.tokyo_table.places import CollectionKeys
+from pymodels.ext._tokyo.columns import MISFITS, column_name
+from pymodels.ext._tokyo.native import Cond, Search, TableNative
+from pymodels.ext._tokyo.places import CollectionKeys
 from pymodels.keys import KeyKind, kind_named
 from pymodels.planning import Pair, Plan, execute, make_plan, matcher
 from pymodels.query import Query
@@ -88,6 +89,7 @@ class TableStorage(Storage):
         self._places: dict[tuple[str, str], CollectionKeys] = {}
         self._catalogs: dict[str, Catalog] = {}
         self._natives: dict[str, TableNative] = {}
+        self.write_lock = WriteLock(name)
 
     @abstractmethod
     def table(self) -> Table:
@@ -330,18 +332,19 @@ class TableStorage(Storage):
     def stage(self, changes: Sequence[Change]) -> Prepared:
         """Check and stage one batch."""
         self.check_writable()
-        batch = self.begin_batch()
+        staged = _Staged(self)
         try:
-            TableWriter(self, batch).write(changes)
+            TableWriter(self, staged.batch).write(changes)
         except BaseException:
-            batch.rollback()
+            staged.rollback()
             raise
-        return batch
+        return staged
 
     def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
         """Find and write in one batch: nobody can come between, so that nothing is tried twice."""
         self.check_writable()
-        batch = self.begin_batch()
+        staged = _Staged(self)
+        batch = staged.batch
         try:
             known = remembered.from_columns(batch.columns(catalog_key(plan.schema.collection)))
             if known is not None:
@@ -351,10 +354,38 @@ class TableStorage(Storage):
             if changes:
                 TableWriter(self, batch).write(changes)
         except BaseException:
-            batch.rollback()
+            staged.rollback()
             raise
-        batch.commit()
+        staged.commit()
         return len(changes)
+
+
+class _Staged(Prepared):
+    """A batch, and the turn that the other threads of this storage wait for until it has ended."""
+
+    def __init__(self, storage: TableStorage) -> None:
+        self._storage = storage
+        self._turn: Turn = storage.write_lock.acquire()
+        try:
+            self.batch = storage.begin_batch()
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def commit(self) -> None:
+        if self._turn.is_inherited:
+            raise prepared_elsewhere(self._storage.name)
+        try:
+            self.batch.commit()
+        finally:
+            self._turn.release()
+
+    def rollback(self) -> None:
+        if not self._turn.is_inherited:  # else it is for the parent to end it
+            try:
+                self.batch.rollback()
+            finally:
+                self._turn.release()
 
 
 def _range_test(wanted: KeyRange | Prefix) -> Callable[[Any], bool]:

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from pymodels.bykey import ByKey, Keys
-from pymodels.ext.tokyo_table.columns import TYPES, column_name, instant, noted, plain_number
+from pymodels.ext._tokyo.columns import TYPES, column_name, instant, noted, plain_number
 from pymodels.kinds import Kind
 from pymodels.planning import Superset
 from pymodels.schema import Place

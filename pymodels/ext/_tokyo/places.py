@@ -10,8 +10,8 @@ import msgspec
 
 from pymodels.checks import Unfit
 from pymodels.errors import RecordInvalid
-from pymodels.ext.tokyo_table.columns import TYPES, from_columns
-from pymodels.ext.tokyo_table.keys import key_text, prefix_of, text_key
+from pymodels.ext._tokyo.columns import TYPES, from_columns
+from pymodels.ext._tokyo.keys import key_text, prefix_of, text_key
 from pymodels.keys import KeyKind
 from pymodels.kinds import Kind
 from pymodels.schema import Schema

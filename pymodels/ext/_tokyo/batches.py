@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pymodels.changes import Change, Patch, Put
-from pymodels.ext.tokyo_table import catalog as remembered
-from pymodels.ext.tokyo_table.catalog import (
+from pymodels.ext._tokyo import catalog as remembered
+from pymodels.ext._tokyo.catalog import (
     FORMAT,
     FORMAT_KEY,
     Catalog,
@@ -18,14 +18,14 @@ from pymodels.ext.tokyo_table.catalog import (
     declared_indexes,
     with_misfits,
 )
-from pymodels.ext.tokyo_table.columns import column_name, to_columns, types_of
-from pymodels.ext.tokyo_table.keys import own_key
+from pymodels.ext._tokyo.columns import column_name, to_columns, types_of
+from pymodels.ext._tokyo.keys import own_key
 from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
 from pymodels.schema import Schema
 from pymodels.storage import Prepared, check_expectation
 
 if TYPE_CHECKING:
-    from pymodels.ext.tokyo_table.storage import TableStorage
+    from pymodels.ext._tokyo.storage import TableStorage
 
 _KEY = b"key"
 
@@ -61,9 +61,8 @@ class TableBatch(Prepared):
     def apply(self) -> None:
         """Make all changes true at once."""
 
-    @abstractmethod
     def end(self) -> None:
-        """Let others write."""
+        """Let other processes write, where there can be any."""
 
     def commit(self) -> None:
         try:
