@@ -197,17 +197,17 @@ class TableStorage(Storage):
         schema = plan.schema
         place = self.place(schema)
         names = None if plan.names is None else frozenset(map(column_name, plan.names))
-        revision = None if held is not None else self.revision
         again: Callable[[Any, Any], bool] | None = None
-        if plan.exact and plan.native is not None:
+        if plan.exact and plan.native is not None and held is None:
             again = matcher(self.codec, schema, plan.condition)
+        revision = self.revision if again else None
         keys = iter(self._keys(held or self.table(), plan, place))
         left = plan.most
         while chunk := list(itertools.islice(keys, _CHUNK)):
             self.check_open()
             found = (held or self.table()).get_many(chunk)
             # Others may have changed what was found since: then it has to be decided again.
-            doubtful = again is not None and held is None and revision != self.revision
+            doubtful = again is not None and revision != self.revision
             for key, columns in zip(chunk, found, strict=True):
                 if columns is None:
                     continue

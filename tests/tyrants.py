@@ -1,0 +1,129 @@
+"""Servers of Tokyo Tyrant for tests: a real ``ttserver`` where there is one, else our own.
+
+``PYMODELS_TEST_TYRANT`` names the program, if it is not on ``PATH``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PROGRAM = os.environ.get("PYMODELS_TEST_TYRANT") or shutil.which("ttserver")
+
+_HERE = Path(__file__).parent
+_nursery: dict[int, subprocess.Popen[str]] = {}
+
+
+def start(host: Path | str, path: Path | str) -> int:
+    """Start a server of *path* on a Unix socket; return the id of its process."""
+    if PROGRAM:
+        command = [PROGRAM, "-host", str(host), "-port", "0", "-thnum", "16", str(path)]
+        pid = subprocess.Popen(command, stdout=subprocess.DEVNULL).pid
+        atexit.register(end, pid, signal.SIGKILL)
+    else:
+        nursery = _nursery.get(os.getpid())
+        if nursery is None or nursery.poll() is not None:
+            nursery = _nursery[os.getpid()] = subprocess.Popen(
+                [sys.executable, "-S", str(_HERE / "tyrant_server.py"), "nursery"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            atexit.register(_close, nursery)
+        nursery.stdin.write(f"{host}\t{path}\n")
+        nursery.stdin.flush()
+        pid = int(nursery.stdout.readline())
+    _wait_for(host)
+    return pid
+
+
+def _close(nursery: subprocess.Popen[str]) -> None:
+    nursery.stdin.close()
+    nursery.wait(10)
+    nursery.stdout.close()
+
+
+def _wait_for(host: Path | str) -> None:
+    latest = time.monotonic() + 30
+    while True:
+        with socket.socket(socket.AF_UNIX) as tried:
+            try:
+                tried.connect(str(host))
+            except OSError:
+                if time.monotonic() > latest:
+                    raise
+                time.sleep(0.002)
+            else:
+                return
+
+
+def end(pid: int, number: int = signal.SIGTERM) -> None:
+    """End a server, and wait until it has."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+        for _ in range(5000):
+            if _is_gone(pid):
+                return
+            time.sleep(0.002)
+
+
+def _is_gone(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class Tyrant:
+    """A server of one table file; its socket lies in a folder with a short name."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        self.folder = Path(tempfile.mkdtemp(prefix="tt"))
+        self.socket = str(self.folder / "s")
+        self.pid = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        Path(self.socket).unlink(missing_ok=True)
+        self.pid = start(self.socket, self.path)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """End it; by default so that it closes its file."""
+        if self.pid:
+            end(self.pid, number)
+            self.pid = 0
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """Return settings of a storage that it serves."""
+        return {"backend": "pymodels.ext.tokyo_tyrant", "socket": self.socket, **more}
+
+    def remove(self) -> None:
+        """End it, and forget its folder."""
+        self.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def served(path: Path | str) -> Iterator[Tyrant]:
+    """Serve a file for as long as the block runs."""
+    tyrant = Tyrant(path)
+    try:
+        yield tyrant
+    finally:
+        tyrant.remove()
