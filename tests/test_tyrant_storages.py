@@ -20,6 +20,12 @@ def end_in(folder: Path) -> None:
         STARTED.pop(path).remove()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def all_servers_end() -> Iterator[None]:
+    yield
+    end_in(Path("/"))
+
+
 class TestTyrant(StorageTests):
     """A folder has a server, which the first to open it starts."""
 
@@ -28,14 +34,11 @@ class TestTyrant(StorageTests):
         yield
         end_in(tmp_path)
 
-    @pytest.fixture(autouse=True, scope="class")
-    def all_servers_end(self) -> Iterator[None]:
-        yield
-        end_in(Path("/"))
-
     def make(self, path: Path) -> Storage:
         named = path / "socket"
         if not named.exists():
             STARTED[path] = Tyrant(path / "storage.tct")
             named.write_text(STARTED[path].socket)
-        return get_storage("pymodels.ext.tokyo_tyrant", socket=named.read_text())
+        return get_storage(
+            "pymodels.ext.tokyo_tyrant", socket=named.read_text(), timeout=120, lock_seconds=60
+        )

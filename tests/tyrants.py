@@ -23,13 +23,16 @@ PROGRAM = os.environ.get("PYMODELS_TEST_TYRANT") or shutil.which("ttserver")
 
 _HERE = Path(__file__).parent
 _nursery: dict[int, subprocess.Popen[str]] = {}
+_programs: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def start(host: Path | str, path: Path | str) -> int:
     """Start a server of *path* on a Unix socket; return the id of its process."""
     if PROGRAM:
         command = [PROGRAM, "-host", str(host), "-port", "0", "-thnum", "16", str(path)]
-        pid = subprocess.Popen(command, stdout=subprocess.DEVNULL).pid
+        program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        pid = program.pid
+        _programs[pid] = program
         atexit.register(end, pid, signal.SIGKILL)
     else:
         nursery = _nursery.get(os.getpid())
@@ -79,9 +82,8 @@ def end(pid: int, number: int = signal.SIGTERM) -> None:
 
 
 def _is_gone(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return True
+    if pid in _programs:
+        return _programs[pid].poll() is not None
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
