@@ -56,7 +56,12 @@ class LookupTests(AsksSamples):
             for condition in questions
             for one in lookups_in(condition)
         }
-        assert asked >= LOOKUPS.keys()
+        # A backend may bring a lookup of its own, which it tests itself.
+        assert asked >= {
+            name
+            for name, meaning in LOOKUPS.items()
+            if meaning.test.__module__ == "pymodels.lookups"
+        }
 
     def test_random_conditions(self, loaded: Storage) -> None:
         leaves = [

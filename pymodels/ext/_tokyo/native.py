@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from pymodels.bykey import ByKey, Keys
 from pymodels.ext._tokyo.columns import TYPES, column_name, instant, noted, plain_number
+from pymodels.ext._tokyo.search import searchable
 from pymodels.kinds import Kind
 from pymodels.planning import Superset
 from pymodels.schema import Place
@@ -277,11 +278,11 @@ class TableNative(ByKey):
         return ask
 
     def words(self, place: Place, operand: Any) -> Any:
-        """Answer ``search``: the engine folds more than case, so that it finds at least ours."""
+        """Answer ``search``, of which the engine finds at least what we do."""
         if place.kind.families != {"text"} or letters_of(place.kind) != "s":
             return NotImplemented
-        words = operand.split()
-        if not words or "\0" in operand or any('"' in word for word in words):
+        words = searchable(operand)
+        if not words:
             return NotImplemented
         column = column_name(place.stored)
         search = tuple(Cond(column, "FTSPH", word.encode()) for word in words)

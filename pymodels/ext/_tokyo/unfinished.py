@@ -64,3 +64,13 @@ def read_state(columns: Mapping[bytes, bytes] | None) -> BatchState:
         columns.get(b"epoch", b""),
         _decoder.decode(base64.b64decode(pending)) if pending else (),
     )
+
+
+def finishing(state: BatchState, *, locked: bool) -> dict[bytes, Columns | None]:
+    """Return what to write to a file that no server has any more, so that nothing is left over."""
+    found: dict[bytes, Columns | None] = dict(state.pending)
+    if state.pending:
+        found[BATCH] = BatchState(state.number, state.epoch).columns()
+    if locked:
+        found[LOCK] = None
+    return found

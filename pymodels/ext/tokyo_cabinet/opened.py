@@ -178,6 +178,8 @@ class OpenFile:
 
     def apply(self, changes: Mapping[bytes, Any]) -> None:
         """Write a batch in one transaction of the library's."""
+        if not changes:
+            return
         with self.writing():
             database = self.database
             database.begin()

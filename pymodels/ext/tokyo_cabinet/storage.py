@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Change
 from pymodels.concurrency import WriteLock
-from pymodels.errors import SettingsError, StorageError
+from pymodels.errors import SettingsError, StorageError, StorageInvalid
 from pymodels.ext._tokyo.batches import TableBatch
 from pymodels.ext._tokyo.native import Search
 from pymodels.ext._tokyo.storage import TableQuery, TableStorage, check_adopted
+from pymodels.ext._tokyo.unfinished import BATCH, LOCK, finishing, read_state
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.files import KINDS, Copies, check_path, forget_inherited
 from pymodels.ext.tokyo_cabinet.opened import OpenBytes, OpenFile, OpenTable, Tuning
@@ -309,6 +310,15 @@ class TableFile(Storage, TableStorage):
 
     def check_file(self) -> None:
         self.check_format()
+        table = self.table()
+        left = read_state(table.get(BATCH))
+        if not self.read_only:
+            table.apply(finishing(left, locked=table.get(LOCK) is not None))
+        elif left.pending:
+            raise StorageInvalid(
+                f"{self.name} was served by Tokyo Tyrant, and a client died in the middle of a "
+                "batch: open it once without read_only=True, which carries out the rest"
+            )
 
     def begin_batch(self) -> FileTableBatch:
         return FileTableBatch(self)
