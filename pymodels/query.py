@@ -145,7 +145,9 @@ class Query(Generic[M]):
 
     def _combined(self, other: Any, combine: Any) -> Any:
         if isinstance(other, conditions.Node | Path):
-            raise QueryError(f"a query is narrowed by where({other!r}), not by & or |")
+            raise QueryError(
+                f"a query is narrowed by where({other!r}) or where_not({other!r}), not by & | -"
+            )
         if not isinstance(other, Query):
             return NotImplemented
         if other._model.__schema__.collection != self._schema.collection:
@@ -164,6 +166,9 @@ class Query(Generic[M]):
 
     def __or__(self, other: Query[M]) -> Self:
         return self._combined(other, conditions.either)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Query[M]) -> Self:
+        return self._combined(other, conditions.without)  # type: ignore[no-any-return]
 
     # --- order and slices -------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Queries that have no meaning are refused when they are built: no record is ever read for them."""
 
+import operator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Optional
@@ -272,6 +273,7 @@ def test_indices_are_whole_numbers(people, index):
         lambda q: q.get(age=1),
         lambda q: q & q,
         lambda q: q | q,
+        lambda q: q - q,
     ],
 )
 def test_a_slice_is_final(people, method):
@@ -317,13 +319,19 @@ def test_queries_that_do_not_belong_together(storage, people):
         people & Town.objects(storage)
     with complaint(QueryError, "Town", "Person"):
         Town.objects(storage) | people
-    with complaint(QueryError, "different storages"):
-        people & Person.objects(other)
-    with complaint(QueryError, "where("):
-        people & (Person.age > 3)
+    for combine in (operator.and_, operator.or_, operator.sub):
+        with complaint(QueryError, "different storages"):
+            combine(people, Person.objects(other))
+        with complaint(QueryError, "where(", "where_not("):
+            combine(people, Person.age > 3)
     with complaint(QueryError, "where("):
         people | Person.active
-    for misuse in (lambda: people & 3, lambda: people | None, lambda: len(people)):
+    for misuse in (
+        lambda: people & 3,
+        lambda: people | None,
+        lambda: people - [],
+        lambda: len(people),
+    ):
         with pytest.raises(TypeError):
             misuse()
 
