@@ -86,7 +86,7 @@ def problems(instance: Any) -> list[tuple[str, str]]:
             if unsaved:
                 found.append((info.name, f"refers to {unsaved}, which is not saved: save it first"))
                 continue
-        reason = problem(info, value)
+        reason = info.problem(value)
         if reason:
             found.append((info.name, reason))
     if instance._pk is not None:
@@ -95,25 +95,6 @@ def problems(instance: Any) -> list[tuple[str, str]]:
         except Unfit as error:
             found.append((schema.key_name, error.reason))
     return found
-
-
-def problem(info: FieldInfo, value: Any) -> str:
-    """Return what keeps *value* from being stored in a field, or nothing."""
-    try:
-        info.kind.check(value)
-    except Unfit as error:
-        return f"{error.trail}: {error.reason}" if error.trail else error.reason
-    except RecursionError:
-        return "nested too deeply to be stored"
-    options = info.options
-    if options.choices is not None and value not in options.choices and value is not None:
-        return f"{value!r} is none of the choices {', '.join(map(repr, options.choices))}"
-    for validate in options.validators:
-        try:
-            validate(value)
-        except ValueError as error:
-            return str(error) or f"{value!r} was refused by {validate!r}"
-    return ""
 
 
 def reference_keys(value: Any) -> tuple[Any, str]:

@@ -350,6 +350,29 @@ def test_computing_with_values_that_do_not_go_together(storage, ann):
     assert "None" in str(caught.value)
 
 
+def test_what_is_computed_is_validated_like_everything_else(storage):
+    def even(number):
+        if number % 2:
+            raise ValueError("is odd")
+
+    class Counter(Model):
+        number: Field[int] = Field(default=0, validators=[even], choices=[0, 2, 4])
+        seen: Field[list[int]] = Field(default=[], validators=[lambda seen: even(len(seen))])
+
+    Counter(pk="c").save(storage)
+    counters = Counter.objects(storage)
+    for changes, name in (
+        ({"number": F("number") + 1}, "number"),
+        ({"number": F("number") + 6}, "number"),
+        ({"seen": F("seen").append(1)}, "seen"),
+    ):
+        with pytest.raises(errors.ValidationError, match=f"Counter 'c'.{name}") as caught:
+            counters.update(**changes)
+        assert [field for field, _ in caught.value.problems] == [name]
+    assert counters.update(number=F("number") + 2, seen=F("seen").append(1, 1)) == 1
+    assert storage.raw(Counter, "c") == {"number": 2, "seen": [1, 1]}
+
+
 def test_the_natural_builtin_catches_it(storage, ann, tmp_path):
     # A page of code that knows nothing of PyModels' own classes.
     caught = []

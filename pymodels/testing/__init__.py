@@ -23,6 +23,7 @@ pytest.register_assert_rewrite(
             "finding",
             "isolation",
             "iterating",
+            "lists",
             "ordering",
             "processes",
             "queries",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -58,7 +59,7 @@ class QueryTests(LookupTests, OrderTests):
     def test_queries_combine(self, loaded: Storage) -> None:
         objects = Sample.objects(loaded).order_by("-text")
         everything, some = keys_of(objects), _some_conditions()
-        for first, second in zip(some, some[1:], strict=False):
+        for first, second in itertools.pairwise(some):
             left, right = objects.where(first), objects.where(second)
             one, other = keys_of(left), keys_of(right)
             for found, wanted in (

@@ -10,6 +10,7 @@ import pytest
 from pymodels import StorageClosed, StorageReadOnly, UsageError
 from pymodels.testing.fidelity import FidelityTests
 from pymodels.testing.iterating import IterationTests
+from pymodels.testing.lists import ListTests
 from pymodels.testing.people import Person, Setting, Town
 from pymodels.testing.relations import ReferenceTests
 from pymodels.testing.saving import SavingTests
@@ -52,7 +53,13 @@ READS: dict[str, Callable[[Any, Person], object]] = {
 
 
 class RecordTests(
-    SavingTests, FidelityTests, UniqueTests, ViewTests, ReferenceTests, IterationTests
+    SavingTests,
+    FidelityTests,
+    UniqueTests,
+    ViewTests,
+    ReferenceTests,
+    ListTests,
+    IterationTests,
 ):
     """All about records, and the storage that holds them."""
 
