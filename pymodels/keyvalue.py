@@ -7,7 +7,7 @@ with. Records, keys, unique entries, expectations and the scan are the same for 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -214,6 +214,20 @@ class KeyValueStorage(Storage):
             raise
         batch.commit()
         return len(changes)
+
+    def compose(
+        self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]
+    ) -> None:
+        """Find and write in one batch, as ``rewrite`` does."""
+        self.check_writable()
+        batch = self.batch()
+        try:
+            changes = gather(lambda plan: execute(self, plan, self._scan_view(batch, plan)))
+            BatchWriter(self, batch).write(changes)
+        except BaseException:
+            batch.rollback()
+            raise
+        batch.commit()
 
     def check_format(self, found: bytes | None) -> None:
         """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""

@@ -189,6 +189,7 @@ def save(
 
 def _check_supported(schema: Schema, home: Storage) -> None:
     """Refuse what the storage would silently not do."""
+    home.meet(schema)
     if schema.unique and "unique" not in home.capabilities:
         names = " and ".join(", ".join(index.fields) for index in schema.unique)
         raise Unsupported(
@@ -295,11 +296,13 @@ def as_field(info: FieldInfo, value: Any) -> Any:
 
 def delete(instance: Any, storage: Storage, *, check: bool) -> None:
     """Delete the record of *instance*, which is a new one afterwards."""
+    from pymodels import deleting
+
     target = storage.current
     instance.before_delete()
     expect: Expectation = target.expectation(instance._stored) if check else Expect.PRESENT
     target.check_writable()
-    target.write([Delete(instance._schema, instance._pk, expect)])
+    deleting.delete_all(target, [Delete(instance._schema, instance._pk, expect)])
     target.remember(instance)
     instance._stored = None
     instance._storage = None

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pymodels import conditions, expressions, persistence
-from pymodels.changes import Change, Delete, Patch
+from pymodels import conditions, deleting, expressions, persistence
+from pymodels.changes import Change, Patch
 from pymodels.checks import Unfit
 from pymodels.errors import OperandInvalid, UnknownField, UsageError, ValidationError
 from pymodels.expressions import ListChange, Operation, Step, fields_in
@@ -62,12 +62,7 @@ def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
 def delete(query: Query[Any], target: Storage) -> int:
     """Delete every record that *query* finds; return how many."""
     target.check_writable()
-    schema: Schema = query.model.__schema__
-
-    def change(key: Any, stored: Any) -> Change:
-        return Delete(schema, key, target.expectation(stored))
-
-    return target.rewrite(query.plan(), change)
+    return deleting.delete_found(target, query.model.__schema__, query.plan())
 
 
 def _changeable(schema: Schema, name: str) -> FieldInfo:

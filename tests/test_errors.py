@@ -22,6 +22,11 @@ ATTRIBUTES = {
     errors.UnsavedReference: {"problems": (("boss", "is not saved"),)},
     errors.RecordInvalid: {"collection": "person", "key": 7, "field": "age"},
     errors.DuplicateKey: {"collection": "person", "field": "email", "value": "a@b"},
+    errors.DeleteRefused: {
+        "collection": "person",
+        "key": "ann",
+        "referring": (("Car", 7, "owner"),),
+    },
     errors.Conflict: {"collection": "person", "key": "ann"},
 }
 
@@ -120,6 +125,10 @@ class Person(Model):
     country: Field[Country | None] = None
 
 
+class Passport(Model):
+    holder: Field[Person] = Field(on_delete="refuse")
+
+
 class AnyPerson(Model, collection="person"):
     name: Field[str | int]
 
@@ -208,6 +217,11 @@ def duplicate_key(storage, folder):
     Person(pk="bob", name="Bob", email="a@b").save(storage)
 
 
+def delete_refused(storage, folder):
+    Passport(pk="p7", holder="ann").save(storage)
+    Person.objects(storage).where(name="Ann").delete()
+
+
 def conflict(storage, folder):
     mine, yours = (Person.objects(storage).get("ann") for _ in range(2))
     yours.age = 30
@@ -278,6 +292,7 @@ MET = {
     "MultipleFound": (multiple_found, ["'ann'", "'bob'", "age=None"]),
     "RecordInvalid": (record_invalid, ["person 'bob'", "'name'", "storage.raw(Person, 'bob')"]),
     "DuplicateKey": (duplicate_key, ["email", "'a@b'", "'ann'"]),
+    "DeleteRefused": (delete_refused, ["Person 'ann'", "Passport.holder of 'p7'", "delete those"]),
     "Conflict": (conflict, ["Person 'ann'", "changed", "read it again"]),
     "TransactionError": (transaction_error, ["committed", "storage.transaction()"]),
     "TransactionsUnsupported": (transactions_unsupported, ["simple", "no transactions"]),

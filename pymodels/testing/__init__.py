@@ -19,6 +19,7 @@ pytest.register_assert_rewrite(
         for part in (
             "answers",
             "batches",
+            "deletions",
             "fidelity",
             "finding",
             "isolation",

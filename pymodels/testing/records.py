@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pymodels import StorageClosed, StorageReadOnly, UsageError
+from pymodels.testing.deletions import DeletionTests
 from pymodels.testing.fidelity import FidelityTests
 from pymodels.testing.iterating import IterationTests
 from pymodels.testing.lists import ListTests
@@ -58,6 +59,7 @@ class RecordTests(
     UniqueTests,
     ViewTests,
     ReferenceTests,
+    DeletionTests,
     ListTests,
     IterationTests,
 ):
