@@ -16,7 +16,7 @@ from pymodels.checks import Unfit
 from pymodels.errors import DuplicateKey, UnsavedReference, Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import matcher
-from pymodels.references import key_in, keys_in
+from pymodels.references import forget_related, key_in, keys_in
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
@@ -304,6 +304,7 @@ def delete(instance: Any, storage: Storage, *, check: bool) -> None:
     target.check_writable()
     deleting.delete_all(target, [Delete(instance._schema, instance._pk, expect)])
     target.remember(instance)
+    forget_related(instance)
     instance._stored = None
     instance._storage = None
     instance.after_delete()

@@ -32,6 +32,8 @@ from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
     from pymodels.models import Model
+    from pymodels.prefetching import Prefetch
+    from pymodels.references import Related
     from pymodels.storage import Storage
 
 M = TypeVar("M", bound="Model")
@@ -56,6 +58,7 @@ class _Asked:
     offset: int = 0
     limit: int | None = None
     allow_scan: bool = True
+    prefetch: Prefetch | None = None
 
 
 class Query(Generic[M]):
@@ -254,6 +257,27 @@ class Query(Generic[M]):
             length = left if length is None else min(length, left)
         return self._with(offset=self._asked.offset + start, limit=length)
 
+    # --- relations --------------------------------------------------------------------------
+
+    def prefetch(self, *relations: str | Path[Any] | Related[Any]) -> Self:
+        """Load what the records refer to, or who refers to them, together with the records.
+
+        A page of records costs one read more for each relation, instead of one for each record.
+
+        Args:
+            relations: references and backward relations, by name or as attributes of their model:
+                ``"country"``, ``"country__continent"``, ``Country.people``. One of another model is
+                loaded wherever the other relations lead to that model.
+
+        Raises ``UnknownField`` or ``QueryError`` for what is no relation.
+        """
+        from pymodels.prefetching import Prefetch
+
+        if not relations:
+            raise UsageError('prefetch needs the names of relations, as in prefetch("country")')
+        known = self._asked.prefetch.given if self._asked.prefetch is not None else ()
+        return self._with(prefetch=Prefetch(self._schema, (*known, *relations)))
+
     # --- running ----------------------------------------------------------------------------
 
     def plan(self, **changes: Any) -> Plan:
@@ -283,8 +307,16 @@ class Query(Generic[M]):
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
         load = target.loader(self._schema)
-        for key, stored in execute(target, self.plan()):
-            yield load(key, stored)
+        found = execute(target, self.plan())
+        prefetch = self._asked.prefetch
+        if prefetch is None:
+            for key, stored in found:
+                yield load(key, stored)
+        else:
+            instances = (load(key, stored) for key, stored in found)
+            yield from prefetch.in_pages(
+                self._storage, instances, allow_scan=self._asked.allow_scan
+            )
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
@@ -388,7 +420,7 @@ class Query(Generic[M]):
         if isinstance(keys, str | bytes):
             raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
         wanted = [self._schema.check_key(key) for key in keys]
-        if self._asked.condition is self._schema.must:
+        if self._asked.condition is self._schema.must and self._asked.prefetch is None:
             return self._storage.get_many(self._model, wanted)
         found = {instance.pk: instance for instance in self.where(pk__in=wanted)}
         return {key: found[key] for key in dict.fromkeys(wanted) if key in found}
@@ -507,6 +539,8 @@ class Query(Generic[M]):
         if asked.offset or asked.limit is not None:
             stop = "" if asked.limit is None else asked.offset + asked.limit
             text += f" [{asked.offset}:{stop}]"
+        if asked.prefetch is not None:
+            text += f" with {asked.prefetch}"
         return text
 
     def __repr__(self) -> str:

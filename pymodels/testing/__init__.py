@@ -26,6 +26,7 @@ pytest.register_assert_rewrite(
             "iterating",
             "lists",
             "ordering",
+            "prefetching",
             "processes",
             "queries",
             "records",

@@ -13,6 +13,7 @@ from pymodels.testing.fidelity import FidelityTests
 from pymodels.testing.iterating import IterationTests
 from pymodels.testing.lists import ListTests
 from pymodels.testing.people import Person, Setting, Town
+from pymodels.testing.prefetching import PrefetchTests
 from pymodels.testing.relations import ReferenceTests
 from pymodels.testing.saving import SavingTests
 from pymodels.testing.uniqueness import UniqueTests
@@ -59,6 +60,7 @@ class RecordTests(
     UniqueTests,
     ViewTests,
     ReferenceTests,
+    PrefetchTests,
     DeletionTests,
     ListTests,
     IterationTests,
