@@ -11,13 +11,15 @@ from types import ModuleType
 import pytest
 
 import pymodels
+from docs import declarations
 from pymodels.ext import lmdb, memory
 from pymodels.lookups import LOOKUPS
+from pymodels.query import Query
 from pymodels.storage import CAPABILITIES, Storage
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
 BACKENDS: dict[str, type[Storage]] = {"memory": memory.Storage, "lmdb": lmdb.Storage}
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -47,7 +49,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_example_runs(page: Path, module: ModuleType) -> None:
     """Run the examples of one page in their order, as one program."""
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
@@ -67,16 +69,60 @@ def test_every_example_runs(page: Path, module: ModuleType) -> None:
 
 def test_pages_with_examples() -> None:
     # A page whose fences are misspelt would pass above without running anything.
-    without = {page.name for page in PAGES if not any(blocks(page))}
-    assert without == {"architecture.md"} | {page.name for page in [DOCS / "README.md"]}
+    without = {page for page in PAGES if not any(blocks(page))}
+    assert without == {DOCS / name for name in ("api.md", "architecture.md", "index.md")}
 
 
 def _words(*pages: Path) -> set[str]:
     return set(re.findall(r"\w+", "\n".join(page.read_text(encoding="utf-8") for page in pages)))
 
 
-def test_every_public_name_is_documented() -> None:
-    assert set(pymodels.__all__) - _words(*DOCS.glob("*.md")) == set()
+def test_the_public_names_are_those_of_the_reference() -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    named = re.findall(
+        r"^\.\. auto(?:class|function|exception):: pymodels\.(\w+)$", text, re.MULTILINE
+    )
+    assert sorted(named) == sorted(pymodels.__all__)
+    public = {
+        name
+        for name, value in vars(pymodels).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert public == set(pymodels.__all__)
+
+
+def test_every_public_name_is_explained() -> None:
+    pages = [page for page in PAGES if page.name != "api.md"]
+    assert set(pymodels.__all__) - _words(*pages) == set()
+
+
+def test_the_tables_of_declarations_are_current() -> None:
+    text = declarations.PAGE.read_text(encoding="utf-8")
+    assert text == declarations.current(text), "run: python -m docs.declarations"
+    assert set(declarations.backends()) == set(BACKENDS)
+
+
+def _members(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("cls", "internal"),
+    [
+        # For those who write a backend, or for the core itself.
+        (pymodels.Model, {"pk"}),
+        (pymodels.Path, {"of", "parts", "owner", "literal"}),
+        (Query, {"native", "plan", "rows", "keys_for"}),
+    ],
+    ids=["Model", "Path", "Query"],
+)
+def test_the_reference_lists_every_method(cls: type, internal: set[str]) -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    found = re.search(
+        rf"autoclass:: pymodels\.(?:\w+\.)?{cls.__name__}\n +:members: ([\w\s,]+)\n\n", text
+    )
+    assert found is not None
+    assert set(re.findall(r"\w+", found[1])) == _members(cls) - internal
 
 
 @pytest.mark.parametrize("page", ["queries.md", "semantics.md"])
