@@ -24,26 +24,29 @@ class Grouping:
         self._query = query
         self._fields = fields
 
-    def _grouped(self, *more: Any) -> _Groups:
-        rows = self._query.rows([*self._fields, *more])
+    def _grouped(self, counted: Any = None, what: str = "") -> _Groups:
+        rows = self._query.rows(self._fields, counted, what)
         return aggregation.grouped(rows, len(self._fields))
 
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
         return [(*group, len(rows)) for group, rows in self._grouped()]
 
-    def _each(self, field: Any, function: Callable[[list[Any]], Any]) -> list[tuple[Any, ...]]:
+    def _each(
+        self, field: Any, function: Callable[[list[Any]], Any], what: str = ""
+    ) -> list[tuple[Any, ...]]:
         return [
-            (*group, function([row[-1] for row in rows])) for group, rows in self._grouped(field)
+            (*group, function([member for row in rows for member in row[-1]]))
+            for group, rows in self._grouped(field, what)
         ]
 
     def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., sum of *field*) for each group."""
-        return self._each(field, aggregation.total)
+        return self._each(field, aggregation.total, "a sum")
 
     def avg(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., mean of *field*) for each group."""
-        return self._each(field, aggregation.mean)
+        return self._each(field, aggregation.mean, "a mean")
 
     def min(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., least *field*) for each group."""

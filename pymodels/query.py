@@ -446,12 +446,25 @@ class Query(Generic[M]):
         ]
         return (dict(zip(names, row, strict=True)) for row in rows)
 
-    def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-        """Yield the values of *fields* of each record, as ``select`` does."""
+    def rows(
+        self, fields: Iterable[Any], counted: Any = None, what: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of *fields* of each record, as ``select`` does.
+
+        Of a field that is *counted*, the last in each row, that is a list of all its members; *what*
+        names an aggregate of numbers.
+        """
         places = [self._place(field) for field in fields]
+        last = None if counted is None else self._place(counted)
+        if last is not None and what:
+            aggregation.check_numeric(self._schema, last, what)
         target = self._storage.current
-        plan = self.plan(names=frozenset(p.stored for p in places if not p.is_key))
-        return aggregation.rows(target, self._schema, places, execute(target, plan))
+        wanted = places if last is None else [*places, last]
+        plan = self.plan(names=frozenset(p.stored for p in wanted if not p.is_key))
+        return aggregation.rows(target, self._schema, places, execute(target, plan), last)
+
+    def _members(self, field: Any, what: str = "") -> list[Any]:
+        return [member for (members,) in self.rows((), field, what) for member in members]
 
     def _place(self, field: Any) -> Place:
         if isinstance(field, Path):
@@ -461,20 +474,24 @@ class Query(Generic[M]):
         return self._schema.place(tuple(field.split("__")))
 
     def sum(self, field: str | Path[Any]) -> Any:
-        """Return the exact sum of a field's numbers; 0 if there are none."""
-        return aggregation.total([row[0] for row in self.rows([field])])
+        """Return the exact sum of a field's numbers; 0 if there are none.
+
+        Through a list, or of a list that the model declares, every member counts, here and in the
+        other aggregates. Raises ``QueryError`` for a field that holds no numbers.
+        """
+        return aggregation.total(self._members(field, "a sum"))
 
     def avg(self, field: str | Path[Any]) -> Any:
         """Return the mean of a field's numbers, ``None`` if there are none."""
-        return aggregation.mean([row[0] for row in self.rows([field])])
+        return aggregation.mean(self._members(field, "a mean"))
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return aggregation.least([row[0] for row in self.rows([field])])
+        return aggregation.least(self._members(field))
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return aggregation.greatest([row[0] for row in self.rows([field])])
+        return aggregation.greatest(self._members(field))
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
