@@ -69,7 +69,7 @@ class HeldStorage(KeyValueStorage):
     def view(self) -> HeldView:
         return HeldView(self.tables)
 
-    def batch(self) -> Batch:
+    def batch(self) -> HeldBatch:
         if not self.writing.acquire(blocking=False):
             if self._writer == threading.get_ident():
                 raise TransactionError(
@@ -243,13 +243,13 @@ class HeldBatch(HeldView, Batch):
     def __init__(self, storage: HeldStorage) -> None:
         super().__init__(storage.tables)
         self._storage = storage
-        self._changes: dict[str, dict[bytes, bytes | None]] = {}
+        self.changes: dict[str, dict[bytes, bytes | None]] = {}
         self._lock = storage.writing
         self._pid = os.getpid()
         self._open = True
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        changed = self._changes.get(table)
+        changed = self.changes.get(table)
         if changed is not None and key in changed:
             return changed[key]
         return super().get(table, key)
@@ -258,7 +258,7 @@ class HeldBatch(HeldView, Batch):
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
     ) -> Iterator[tuple[bytes, bytes]]:
         merged = dict(super().items(table, low, high, descending=False))
-        for key, value in self._changes.get(table, {}).items():
+        for key, value in self.changes.get(table, {}).items():
             if value is None:
                 merged.pop(key, None)
             elif (low is None or key >= low) and (high is None or key < high):
@@ -266,10 +266,10 @@ class HeldBatch(HeldView, Batch):
         return iter(sorted(merged.items(), reverse=descending))
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
-        self._changes.setdefault(table, {})[key] = value
+        self.changes.setdefault(table, {})[key] = value
 
     def delete(self, table: str, key: bytes) -> None:
-        self._changes.setdefault(table, {})[key] = None
+        self.changes.setdefault(table, {})[key] = None
 
     def commit(self) -> None:
         try:
@@ -279,8 +279,8 @@ class HeldBatch(HeldView, Batch):
                     "the child; begin it there"
                 )
             with self._storage.applying:
-                self._storage.keep(self._changes)
-                self._storage.apply(self._changes)
+                self._storage.keep(self.changes)
+                self._storage.apply(self.changes)
         finally:
             self._end()
 
