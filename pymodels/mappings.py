@@ -29,7 +29,6 @@ from pymodels.errors import (
 )
 from pymodels.files import FileLock, failure
 from pymodels.held import HeldStorage, Table, TableChanges
-from pymodels.keyvalue import KeyValueQuery
 from pymodels.schema import Schema
 from pymodels.tables import META, records_table
 
@@ -42,10 +41,6 @@ _RECORDS: Final = records_table("")
 
 _MOST_CACHED: Final = 1 << 25
 """How many bytes of values are kept in memory once they were read."""
-
-
-class MappingQuery(KeyValueQuery[Any]):
-    """A query over the records in a mapping."""
 
 
 class MappingStorage(HeldStorage):
@@ -71,13 +66,12 @@ class MappingStorage(HeldStorage):
     [b'meta\x00collection:cookie', b'meta\x00format', b'records:cookie\x001']
     """
 
-    query_class = MappingQuery
     capabilities: ClassVar[frozenset[str]] = frozenset({"transactions", "unique", "nul"})
     driver_errors: ClassVar[Mapping[type[Exception], type[StorageError]]] = {}
     """What the mapping's own exceptions mean, where their ``errno`` does not say it."""
-    journal: ClassVar[bool] = True
+    journal: bool = True
     """Whether a batch that a kill cuts short is taken back when the mapping is opened again."""
-    syncs: ClassVar[bool] = False
+    syncs: bool = False
     """Whether each batch ends, and each step of it, with the mapping's own ``sync()``."""
 
     def __init__(
@@ -230,16 +224,25 @@ class MappingStorage(HeldStorage):
         """Read all keys, and what is to be known of collections; make the indexes anew."""
         try:
             self._take_back()
-            self.tables = {}
-            for entry in list(self._mapping.keys()):
-                self._fill_in(entry)
+            self.tables = {META: self.new_table(META)}
+            entries = list(self._mapping.keys())
+            ours = self.entry(META, b"")
+            for entry in entries:
+                if isinstance(entry, bytes) and entry.startswith(ours):
+                    self._fill_in(entry)
+            self.meta_read()
+            for entry in entries:
+                if not isinstance(entry, bytes) or not entry.startswith(ours):
+                    self._fill_in(entry)
         except PyModelsError:
             raise
         except Exception as error:
             raise self.failed(error) from error
-        meta = self.tables.get(META)
-        self.check_format(None if meta is None else meta.get(b"format"))
         self._make_indexes()
+
+    def meta_read(self) -> None:
+        """Look at what was remembered of the collections, before their keys are read."""
+        self.check_format(self.tables[META].get(b"format"))
 
     def _fill_in(self, entry: bytes) -> None:
         try:
@@ -247,12 +250,16 @@ class MappingStorage(HeldStorage):
             if not (name == META or name.startswith(_RECORDS)):
                 raise ValueError(name)
         except (ValueError, TypeError) as error:
-            raise StorageInvalid(
-                f"{self.name} holds {entry!r:.60}, which PyModels did not write: it needs a place "
-                "of its own"
-            ) from error
+            raise self.foreign(entry) from error
         table = self.tables.setdefault(name, self.new_table(name))
         table.put(key, self.load(name, key, self._mapping[entry]) if name == META else b"")
+
+    def foreign(self, entry: Any) -> StorageInvalid:
+        """Return the error for an entry that somebody else has written."""
+        return StorageInvalid(
+            f"{self.name} holds an entry {entry!r:.60} that PyModels did not write: it needs a "
+            "place of its own"
+        )
 
     def _make_indexes(self) -> None:
         """Make the entries of indexes, which are nowhere but in memory.
