@@ -16,7 +16,7 @@ from pymodels import Field, Model, ext
 from pymodels.lookups import LOOKUPS
 from pymodels.planning import Native, Superset
 from pymodels.schema import Place
-from pymodels.storage import CAPABILITIES
+from pymodels.storage import CAPABILITIES, Storage
 
 PAGE: Final = Path(__file__).parent / "semantics.md"
 BEGIN: Final = "<!-- From here on made by `python -m docs.declarations`: do not edit. -->"
@@ -80,10 +80,15 @@ def capabilities() -> Iterator[str]:
     yield f"| capability | {' | '.join(f'`{name}`' for name in found)} |"
     yield "|---" * (len(found) + 1) + "|"
     for name, meaning in CAPABILITIES.items():
-        cells = (
-            "yes" if name in backend.Storage.capabilities else "no" for backend in found.values()
-        )
+        cells = (declared(backend.Storage, name) for backend in found.values())
         yield f"| `{name}`: {meaning} | {' | '.join(cells)} |"
+
+
+def declared(storage: type[Storage], name: str) -> str:
+    """Say whether a backend has a capability, always or with some settings."""
+    if name in storage.capabilities:
+        return "yes"
+    return "some" if name in storage.may_declare else "no"
 
 
 def lookups() -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pymodels import aggregation
@@ -24,20 +24,22 @@ class Grouping:
         self._query = query
         self._fields = fields
 
-    def _grouped(self, counted: Any = None, what: str = "") -> _Groups:
-        rows = self._query.rows(self._fields, counted, what)
+    def _grouped(self, rows: Iterable[tuple[Any, ...]]) -> _Groups:
         return aggregation.grouped(rows, len(self._fields))
 
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
-        return [(*group, len(rows)) for group, rows in self._grouped()]
+        groups = self._grouped(self._query.rows(self._fields))
+        return [(*group, len(rows)) for group, rows in groups]
 
     def _each(
         self, field: Any, function: Callable[[list[Any]], Any], what: str = ""
     ) -> list[tuple[Any, ...]]:
         return [
             (*group, function([member for row in rows for member in row[-1]]))
-            for group, rows in self._grouped(field, what)
+            for group, rows in self._grouped(
+                self._query.rows_with_members(self._fields, field, what)
+            )
         ]
 
     def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:

@@ -446,25 +446,32 @@ class Query(Generic[M]):
         ]
         return (dict(zip(names, row, strict=True)) for row in rows)
 
-    def rows(
-        self, fields: Iterable[Any], counted: Any = None, what: str = ""
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield the values of *fields* of each record, as ``select`` does.
+    def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of *fields* of each record, as ``select`` does."""
+        return self._rows([self._place(field) for field in fields])
 
-        Of a field that is *counted*, the last in each row, that is a list of all its members; *what*
-        names an aggregate of numbers.
+    def rows_with_members(
+        self, fields: Iterable[Any], counted: Any, what: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield what ``rows`` does, and after it a list of all members of the field *counted*.
+
+        *what* names an aggregate of numbers, which is refused where none can be.
         """
-        places = [self._place(field) for field in fields]
-        last = None if counted is None else self._place(counted)
-        if last is not None and what:
+        places, last = [self._place(field) for field in fields], self._place(counted)
+        if what:
             aggregation.check_numeric(self._schema, last, what)
+        return self._rows(places, last)
+
+    def _rows(self, places: list[Place], counted: Place | None = None) -> Iterator[Any]:
         target = self._storage.current
-        wanted = places if last is None else [*places, last]
-        plan = self.plan(names=frozenset(p.stored for p in wanted if not p.is_key))
-        return aggregation.rows(target, self._schema, places, execute(target, plan), last)
+        read = places if counted is None else [*places, counted]
+        plan = self.plan(names=frozenset(p.stored for p in read if not p.is_key))
+        return aggregation.rows(target, self._schema, places, execute(target, plan), counted)
 
     def _members(self, field: Any, what: str = "") -> list[Any]:
-        return [member for (members,) in self.rows((), field, what) for member in members]
+        return [
+            member for (members,) in self.rows_with_members((), field, what) for member in members
+        ]
 
     def _place(self, field: Any) -> Place:
         if isinstance(field, Path):

@@ -76,6 +76,8 @@ class Storage(Opened, ABC):
     codec: Codec = MessagePack()
     query_class: ClassVar[type[Query[Any]] | None] = None
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    may_declare: ClassVar[frozenset[Capability]] = frozenset()
+    """What a storage declares besides with some settings only, in its own ``capabilities``."""
 
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         self.name = name

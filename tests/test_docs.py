@@ -112,7 +112,7 @@ def _members(cls: type) -> set[str]:
         # For those who write a backend, or for the core itself.
         (pymodels.Model, {"pk"}),
         (pymodels.Path, {"of", "parts", "owner", "literal"}),
-        (Query, {"native", "plan", "rows", "keys_for"}),
+        (Query, {"native", "plan", "rows", "rows_with_members", "keys_for"}),
     ],
     ids=["Model", "Path", "Query"],
 )

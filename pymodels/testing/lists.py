@@ -1,4 +1,4 @@
-"""Lists and sets that are changed where they are, by ``update`` with ``F``."""
+"""Lists and sets: changed where they are by ``update`` with ``F``, and read member by member."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from msgspec import Meta
 
-from pymodels import F, Field, Model, OperandInvalid, ValidationError
+from pymodels import F, Field, Model, OperandInvalid, QueryError, ValidationError
 from pymodels.testing.opening import OpensStorage
 from pymodels.testing.people import put_raw
 
@@ -183,3 +183,77 @@ class ListTests(OpensStorage):
         with pytest.raises(OperandInvalid, match="for a list or a set"):
             orders.update(count=F("count").append(1))
         assert not storage.get(Order, "a").is_changed
+
+
+class MemberTests(OpensStorage):
+    """What is read through lists: rows, distinct values, aggregates, groups."""
+
+    def filled(self, storage: Any) -> Any:
+        """Store a few orders, and return the query for all of them."""
+        put_raw(
+            storage,
+            Order,
+            "a",
+            {"few": [1, 2], "anything": [{"n": 1}, {}, [{"n": 2.5}], 7], "count": 1},
+        )
+        put_raw(storage, Order, "b", {"few": [], "anything": {"n": [3, 4]}, "count": 1})
+        put_raw(storage, Order, "c", {"few": [5], "anything": [], "count": 2})
+        put_raw(storage, Order, "d", {"maybe": None, "anything": {"n": 2}})
+        lines = [{"item": "ink", "price": "2.50"}, {"item": "pen", "price": "1"}]
+        put_raw(storage, Order, "e", {"maybe": [4], "lines": lines, "lucky": [3], "count": 2})
+        return Order.objects(storage)
+
+    def test_a_path_through_a_list_gives_a_list(self, storage: Any) -> None:
+        orders = self.filled(storage)
+        assert [value for (value,) in orders.select("anything__n")] == [
+            [1, None, 2.5, None],
+            [3, 4],
+            [],
+            2,
+            None,
+        ]
+        assert [value for (value,) in orders.select("anything__0__n")] == [
+            1,
+            None,
+            None,
+            None,
+            None,
+        ]
+        assert [value for (value,) in orders.select("lines__price")] == [
+            *[None] * 4,
+            [Decimal("2.50"), Decimal(1)],
+        ]
+        assert orders.values("anything__n") == [None, 2, [], [1, None, 2.5, None], [3, 4]]
+        assert orders.group_by("few").count() == [(None, 2), ([], 1), ([1, 2], 1), ([5], 1)]
+
+    def test_aggregates_look_at_each_member(self, storage: Any) -> None:
+        orders = self.filled(storage)
+        assert (orders.sum("few"), orders.avg("few")) == (8, 8 / 3)
+        assert (orders.min("few"), orders.max("few")) == (1, 5)
+        assert orders.sum("maybe") == 4
+        assert orders.sum("lucky") == 3
+        assert orders.sum("lines__price") == Decimal("3.50")
+        assert (orders.min("lines__item"), orders.max("lines__item")) == ("ink", "pen")
+        # In an open place, a list at the end of a path is one value.
+        assert (orders.sum("anything__n"), orders.max("anything__n")) == (5.5, [3, 4])
+        nothing = orders.where(pk="none")
+        assert (nothing.sum("few"), nothing.avg("few"), nothing.min("few")) == (0, None, None)
+
+    def test_groups_look_at_each_member(self, storage: Any) -> None:
+        orders = self.filled(storage)
+        assert orders.group_by("count").sum("few") == [(None, 0), (1, 3), (2, 5)]
+        assert orders.group_by("count").min("few") == [(None, None), (1, 1), (2, 5)]
+        assert orders.group_by("count").avg("lines__price") == [
+            (None, None),
+            (1, None),
+            (2, Decimal("1.75")),
+        ]
+
+    def test_a_sum_of_what_holds_no_number_is_refused(self, storage: Any) -> None:
+        orders = self.filled(storage)
+        for field in ("tags", "lines", "lines__item", "colours", "pk"):
+            with pytest.raises(QueryError, match="of numbers"):
+                orders.sum(field)
+            with pytest.raises(QueryError, match="of numbers"):
+                orders.group_by("count").avg(field)
+        assert orders.sum("bare") == 0

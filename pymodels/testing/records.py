@@ -11,7 +11,7 @@ from pymodels import StorageClosed, StorageReadOnly, UsageError
 from pymodels.testing.deletions import DeletionTests
 from pymodels.testing.fidelity import FidelityTests
 from pymodels.testing.iterating import IterationTests
-from pymodels.testing.lists import ListTests
+from pymodels.testing.lists import ListTests, MemberTests
 from pymodels.testing.people import Person, Setting, Town
 from pymodels.testing.prefetching import PrefetchTests
 from pymodels.testing.relations import ReferenceTests
@@ -63,6 +63,7 @@ class RecordTests(
     PrefetchTests,
     DeletionTests,
     ListTests,
+    MemberTests,
     IterationTests,
 ):
     """All about records, and the storage that holds them."""
