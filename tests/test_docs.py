@@ -12,7 +12,7 @@ import pytest
 
 import pymodels
 from docs import declarations
-from pymodels.ext import lmdb, memory
+from pymodels.ext import lmdb, memory, pickled, shelve
 from pymodels.lookups import LOOKUPS
 from pymodels.query import Query
 from pymodels.storage import CAPABILITIES, Storage
@@ -20,7 +20,12 @@ from pymodels.storage import CAPABILITIES, Storage
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
-BACKENDS: dict[str, type[Storage]] = {"memory": memory.Storage, "lmdb": lmdb.Storage}
+BACKENDS: dict[str, type[Storage]] = {
+    "memory": memory.Storage,
+    "lmdb": lmdb.Storage,
+    "pickled": pickled.Storage,
+    "shelve": shelve.Storage,
+}
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -153,7 +158,14 @@ def test_the_readme_says_what_each_backend_declares() -> None:
     }
     assert declared == {name: set(made.capabilities) for name, made in BACKENDS.items()}
     assert {row[0].split("`")[1] for row in rows} == set(CAPABILITIES)
-    assert {cell for row in rows for cell in row[1:]} <= {"yes", "no"}
+    assert {cell for row in rows for cell in row[1:]} <= {"yes", "no", "some"}
+    some = {
+        (backend, row[0].split("`")[1])
+        for row in rows
+        for backend, cell in zip(backends, row[1:], strict=True)
+        if cell == "some"
+    }
+    assert some == {(name, one) for name, made in BACKENDS.items() for one in made.may_declare}
 
 
 def test_the_page_for_backend_writers_lists_every_capability() -> None:
@@ -163,7 +175,7 @@ def test_the_page_for_backend_writers_lists_every_capability() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_documented_settings_are_those_there_are(backend: str) -> None:
-    _, *rows = _table(DOCS / "backends.md", f"### Settings of `{backend}`")
+    _, *rows = _table(DOCS / "backends" / f"{backend}.md", "## Settings")
     documented = [row[0].strip("`") for row in rows]
     assert documented == list(inspect.signature(BACKENDS[backend]).parameters)
 

@@ -1,6 +1,6 @@
-"""The storages in files run the whole conformance suite, shelves on two kinds of dbm.
+"""The storages in files run the storage half of the conformance suite.
 
-The queries, which only ask, are in test_queries.py.
+The other half, which asks, is in test_queries.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,6 @@ class Pickled:
 class ShelfInSQLite:
     def make(self, path: Path) -> Storage:
         return get_storage("pymodels.ext.shelve", path=path / "records", kind="dbm.sqlite3")
-
-
-class DumbShelf:
-    def make(self, path: Path) -> Storage:
-        return get_storage("pymodels.ext.shelve", path=path / "records", kind="dbm.dumb")
 
 
 class TestPickledRecords(Pickled, RecordTests):
@@ -71,21 +66,6 @@ class TestShelfInSQLiteStateful(ShelfInSQLite, StatefulTests):
     pass
 
 
-class TestDumbShelfRecords(DumbShelf, RecordTests):
-    pass
-
-
-class TestDumbShelfBatches(DumbShelf, BatchTests):
-    pass
-
-
-class TestDumbShelfTransactions(DumbShelf, TransactionTests):
-    pass
-
-
-class TestDumbShelfProcesses(DumbShelf, ProcessTests):
-    pass
-
-
-class TestDumbShelfStateful(DumbShelf, StatefulTests):
-    pass
+class TestDumbShelfProcesses(ProcessTests):
+    def make(self, path: Path) -> Storage:
+        return get_storage("pymodels.ext.shelve", path=path / "records", kind="dbm.dumb")
