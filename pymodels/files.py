@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,9 +35,13 @@ def checked_path(path: Any) -> str:
 
 def check_place(path: Path, name: str, *, read_only: bool) -> None:
     """Raise ``StorageError`` if no file of a storage called *name* can be at *path*."""
-    if path.is_dir():
+    try:
+        is_folder, has_place = path.is_dir(), path.parent.is_dir()
+    except OSError as error:  # a folder above may keep others out
+        raise failure(name, error) from error
+    if is_folder:
         raise StorageInvalid(f"{name} is a folder, and path is the name of a file")
-    if not path.parent.is_dir():
+    if not has_place:
         raise StorageError(f"{name}: the folder {path.parent} does not exist; create it first")
     if not read_only:
         check_writable(path, name)
@@ -70,10 +75,21 @@ def failure(name: str, error: Exception) -> StorageError:
             "Nothing of this batch was written"
         )
     if number in _REFUSED:
-        return StorageReadOnly(f"{name} cannot be written: {text}; change the permissions")
+        return StorageReadOnly(f"{name} cannot be used: {text}; change the permissions")
     if number in _HELD:
         return StorageBusy(f"{name} is in use: {text}; close it there first")
     return StorageError(f"{name}: {text or type(error).__name__}")
+
+
+def check_room(path: Path, more: int, name: str) -> None:
+    """Raise ``StorageFull`` if the file at *path* cannot get so many bytes longer."""
+    folder = os.statvfs(path.parent)
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if folder.f_bavail * folder.f_frsize < more or 0 <= most < path.stat().st_size + more:
+        raise StorageFull(
+            f"{name}: the disk is almost full, or a limit on the size of files almost reached. "
+            "Nothing of this batch was written"
+        )
 
 
 class FileLock:

@@ -128,6 +128,9 @@ class MappingStorage(HeldStorage):
         """Return the mapping's own transaction, as a context; None if it has none."""
         return None
 
+    def check_room(self, entries: Mapping[bytes, bytes | None]) -> None:
+        """Raise ``StorageFull`` if *entries* do not fit where failing to write does damage."""
+
     @property
     def engine(self) -> str:
         """What the mapping is called."""
@@ -226,6 +229,7 @@ class MappingStorage(HeldStorage):
             self._take_back()
             self.tables = {META: self.new_table(META)}
             entries = list(self._mapping.keys())
+            self._check_count(len(entries))
             ours = self.entry(META, b"")
             for entry in entries:
                 if isinstance(entry, bytes) and entry.startswith(ours):
@@ -239,6 +243,18 @@ class MappingStorage(HeldStorage):
         except Exception as error:
             raise self.failed(error) from error
         self._make_indexes()
+
+    def _check_count(self, found: int) -> None:
+        """Raise ``StorageInvalid`` if a mapping does not hold as many entries as it yields."""
+        try:
+            held = len(self._mapping)
+        except Exception as error:
+            raise StorageInvalid(f"{self.name} is damaged ({error}); restore a copy") from error
+        if held != found:
+            raise StorageInvalid(
+                f"{self.name} is damaged: it has {held} entries, and {found} are found; restore a "
+                "copy"
+            )
 
     def meta_read(self) -> None:
         """Look at what was remembered of the collections, before their keys are read."""
@@ -293,15 +309,19 @@ class MappingStorage(HeldStorage):
         """Return a value from the mapping, one thread at a time, and keep it for a while."""
         with self.applying:
             self._check_usable()
+            if key not in table.values:
+                return None
             try:
                 data = self._mapping[self.entry(name, key)]
-            except KeyError:
-                return None
+            except KeyError as error:
+                raise StorageInvalid(
+                    f"{self.name} lost an entry that it had when it was opened: it is damaged, or "
+                    "somebody else has written to it; close the storage, and restore a copy"
+                ) from error
             except Exception as error:
                 raise self.failed(error) from error
             stored = self.load(name, key, data)
-            if key in table.values:
-                self._cache(table, key, stored)
+            self._cache(table, key, stored)
         return stored
 
     def _cache(self, table: Table, key: bytes, stored: bytes) -> None:
@@ -332,6 +352,7 @@ class MappingStorage(HeldStorage):
         if self.is_copy:
             self._put(entries)
             return
+        self.check_room(entries)
         own = self.atomically()
         try:
             if own is None:
@@ -378,6 +399,7 @@ class MappingStorage(HeldStorage):
                 if attempt:
                     self._close_mapping()
                     self._mapping = self._open_mapping()
+                    self._check_complete(before)
                 self._put({**before, JOURNAL: None})
                 self._sync_if_wanted()
             except Exception as error:  # noqa: BLE001  # a mapping can raise anything
@@ -388,6 +410,16 @@ class MappingStorage(HeldStorage):
             else:
                 self._broken = None
                 return
+
+    def _check_complete(self, changed: Mapping[bytes, bytes | None]) -> None:
+        """Raise ``StorageInvalid`` if a mapping that was opened anew has lost what nobody wrote."""
+        mapping = self._mapping
+        for name, table in self.tables.items():
+            if name == META or name.startswith(_RECORDS):
+                for key in table.values:
+                    entry = self.entry(name, key)
+                    if entry not in changed and entry not in mapping:
+                        raise StorageInvalid("entries are missing")
 
     def _take_back(self) -> None:
         """Take back the batch that a writer was killed in."""

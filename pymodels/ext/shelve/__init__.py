@@ -33,7 +33,7 @@ from pymodels.errors import (
 )
 from pymodels.ext.pickled.plain import NotPlain, dump, load
 from pymodels.ext.shelve.engines import ENGINES, Engine, SQLiteDict, chosen, found_kind
-from pymodels.files import check_place, check_writable, checked_path
+from pymodels.files import check_place, check_room, check_writable, checked_path
 from pymodels.held import TableChanges
 from pymodels.keys import KeyKind, kind_named
 from pymodels.keyvalue import KeyValueQuery
@@ -193,6 +193,12 @@ class Storage(MappingStorage):
     def atomically(self) -> AbstractContextManager[Any] | None:
         mapping = self._mapping
         return mapping.transaction() if isinstance(mapping, SQLiteDict) else None
+
+    def check_room(self, entries: Mapping[bytes, bytes | None]) -> None:
+        if self._engine.breaks_when_full:
+            # Each entry may split a bucket, and make the table of buckets twice as long.
+            more = sum(len(entry) + len(value or b"") + 8192 for entry, value in entries.items())
+            check_room(self.path, 2 * more + self.path.stat().st_size // 64, self.name)
 
     def _sync(self) -> None:
         if self._engine.reopens and not self.is_copy:

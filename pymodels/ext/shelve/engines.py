@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from pymodels.errors import DriverMissing, SettingsError, StorageInvalid
+from pymodels.errors import DriverMissing, SettingsError, StorageError, StorageInvalid
 from pymodels.mappings import Bytes
 
 Open: TypeAlias = Callable[[Path, bool], Bytes]
@@ -112,6 +112,8 @@ class Engine:
     durable: bool = False
     reopens: bool = False
     """Whether closing and opening it is the only way to have it write."""
+    breaks_when_full: bool = False
+    """Whether a write that fails for want of room leaves a file that nobody can read."""
 
 
 _NOTHING_LEFT: Final = "nothing is left to be written"
@@ -137,6 +139,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
             sync=_NOTHING_LEFT,
             close=_NOTHING_LEFT,
             durable=True,
+            breaks_when_full=True,
         ),
         Engine(
             "dbm.ndbm",
@@ -210,8 +213,11 @@ def _default() -> str:
 def found_kind(path: Path, name: str) -> str | None:
     """Return the kind of the file that is there, None if there is none, or an empty one."""
     if path.exists():
-        with path.open("rb") as file:
-            start = file.read(16)
+        try:
+            with path.open("rb") as file:
+                start = file.read(16)
+        except OSError as error:
+            raise StorageError(f"{name} cannot be read: {error.strerror}") from error
         if not start:
             return None
         if start == b"SQLite format 3\0":  # only later Pythons' own dbm know it
