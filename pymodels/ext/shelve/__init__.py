@@ -142,6 +142,8 @@ class Storage(MappingStorage):
             raise SettingsError(f"collection is the name of a collection, not {collection!r}")
         if keys not in _PARSERS:
             raise SettingsError(f"keys is one of {', '.join(_PARSERS)}, not {keys!r}")
+        if not isinstance(read_only, bool):
+            raise SettingsError(f"read_only is True or False, not {read_only!r}")
         name = f"shelve {text}"
         self.path = Path(os.path.realpath(text))
         self._kind = kind
