@@ -111,7 +111,7 @@ clean:  ## remove the environments and everything else that was made
 	@$(say) 'Cleaning'
 	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* constraints.new
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f examples/geography/world.lmdb examples/geography/world.lmdb-lock
+	rm -f examples/geography/world.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. The stamp files say what was installed, and when.

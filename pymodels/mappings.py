@@ -40,7 +40,7 @@ JOURNAL: Final = b"\0journal"
 _RECORDS: Final = records_table("")
 
 _MOST_CACHED: Final = 1 << 25
-"""How many bytes of values are kept in memory once they were read."""
+"""How many bytes of values are kept in memory once they were read or written."""
 
 
 class MappingStorage(HeldStorage):
@@ -321,10 +321,11 @@ class MappingStorage(HeldStorage):
             except Exception as error:
                 raise self.failed(error) from error
             stored = self.load(name, key, data)
-            self._cache(table, key, stored)
+            self.cache(table, key, stored)
         return stored
 
-    def _cache(self, table: Table, key: bytes, stored: bytes) -> None:
+    def cache(self, table: Table, key: bytes, stored: bytes) -> None:
+        """Keep a value that was read or written of late; the oldest of them leave memory again."""
         table.values[key] = stored
         self._cached.append((table, key, len(stored)))
         self._cached_bytes += len(stored)
@@ -471,7 +472,7 @@ class MappingStorage(HeldStorage):
 
 
 class _Entries(Table):
-    """The keys of a table whose values are in the mapping; those read of late are here as well."""
+    """The keys of a table whose values are in the mapping; those used of late are here as well."""
 
     __slots__ = ("_name", "_storage")
 
@@ -487,6 +488,8 @@ class _Entries(Table):
 
     def put(self, key: bytes, value: bytes) -> None:
         super().put(key, b"")
+        if value:
+            self._storage.cache(self, key, value)
 
 
 def _encode_journal(before: Mapping[bytes, bytes | None]) -> bytes:
