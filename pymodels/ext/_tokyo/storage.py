@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
 from pymodels import conditions
@@ -342,22 +343,35 @@ class TableStorage(Storage):
 
     def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
         """Find and write in one batch: nobody can come between, so that nothing is tried twice."""
+        made: list[Change] = []
+
+        def gather(find: Callable[[Plan], Iterable[Pair]]) -> Sequence[Change]:
+            made.extend(one for pair in list(find(plan)) if (one := change(*pair)) is not None)
+            return made
+
+        self.compose(gather)
+        return len(made)
+
+    def compose(
+        self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]
+    ) -> None:
+        """Find and write in one batch, as ``rewrite`` does."""
         self.check_writable()
         staged = _Staged(self)
-        batch = staged.batch
         try:
-            known = remembered.from_columns(batch.columns(catalog_key(plan.schema.collection)))
-            if known is not None:
-                check_key_kind(known, plan.schema, self.name)
-            found = list(execute(self, plan, self._found(batch.table, plan)))
-            changes = [made for pair in found if (made := change(*pair)) is not None]
+            changes = gather(partial(self._find, staged.batch))
             if changes:
-                TableWriter(self, batch).write(changes)
+                TableWriter(self, staged.batch).write(changes)
         except BaseException:
             staged.rollback()
             raise
         staged.commit()
-        return len(changes)
+
+    def _find(self, batch: TableBatch, plan: Plan) -> Iterator[Pair]:
+        known = remembered.from_columns(batch.columns(catalog_key(plan.schema.collection)))
+        if known is not None:
+            check_key_kind(known, plan.schema, self.name)
+        return execute(self, plan, self._found(batch.table, plan))
 
 
 class _Staged(Prepared):
