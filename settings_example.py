@@ -59,6 +59,50 @@ DATABASES = {
         # Refuse every write; the file has to exist.
         # "read_only": False,
     },
+    # In a table file of Tokyo Cabinet, for one process at a time. Needs the C library: apt-get
+    # install libtokyocabinet9.
+    "tokyo_cabinet": {
+        "backend": "pymodels.ext.tokyo_cabinet",
+        # The file, relative to the current folder. It is created when missing, its folder is not.
+        "path": "storage.tct",
+        # "TABLE", or "HASH" or "BTREE" for plain bytes.
+        # "kind": "TABLE",
+        # Refuse every write; the file has to exist.
+        # "read_only": False,
+        # Have each batch on the disk before it is acknowledged.
+        # "sync": False,
+        # How a new file is laid out: "large", "deflate", "bzip", "tcbs".
+        # "options": (),
+        # How many buckets a new file has; 0 is the library's own choice, here and below.
+        # "buckets": 0,
+        # How many records are kept in memory.
+        # "cache": 0,
+        # How many bytes of the file are mapped into memory.
+        # "mmap_size": 0,
+        # Collections that other programs have written.
+        # "adopt": (),
+    },
+    # The same file, served to many processes: ttserver -port 1978 storage.tct. Needs nothing here.
+    "tokyo_tyrant": {
+        "backend": "pymodels.ext.tokyo_tyrant",
+        # Where the server is.
+        "host": "localhost",
+        "port": 1978,
+        # The path of the server's Unix socket, instead of host and port.
+        # "socket": None,
+        # How many seconds an answer may take.
+        # "timeout": 30.0,
+        # How many connections there are at most.
+        # "pool_size": 16,
+        # Refuse every write.
+        # "read_only": False,
+        # Have each batch on the server's disk before it is acknowledged.
+        # "sync": False,
+        # How many seconds a batch may take before its client counts as dead.
+        # "lock_seconds": 15.0,
+        # Collections that other programs have written.
+        # "adopt": (),
+    },
 }
 
 # The one line to change for another store.

@@ -1,5 +1,6 @@
 """Every Python example in the documentation runs, and what the pages list is what there is."""
 
+import contextlib
 import doctest
 import inspect
 import re
@@ -12,10 +13,11 @@ import pytest
 
 import pymodels
 from docs import declarations
-from pymodels.ext import lmdb, memory, pickled, shelve
+from pymodels.ext import lmdb, memory, pickled, shelve, tokyo_cabinet, tokyo_tyrant
 from pymodels.lookups import LOOKUPS
 from pymodels.query import Query
 from pymodels.storage import CAPABILITIES, Storage
+from tests import tyrants
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -25,6 +27,8 @@ BACKENDS: dict[str, type[Storage]] = {
     "lmdb": lmdb.Storage,
     "pickled": pickled.Storage,
     "shelve": shelve.Storage,
+    "tokyo_cabinet": tokyo_cabinet.Storage,
+    "tokyo_tyrant": tokyo_tyrant.Storage,
 }
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,6 +61,24 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_example_runs(page: Path, module: ModuleType) -> None:
     """Run the examples of one page in their order, as one program."""
+    with server(page):
+        run(page, module)
+
+
+@contextlib.contextmanager
+def server(page: Path) -> Iterator[None]:
+    """Serve a table file in the current folder, to the one page that needs it."""
+    if page.name != "tokyo_tyrant.md":
+        yield
+        return
+    pid = tyrants.start("storage.sock", "storage.tct")
+    try:
+        yield
+    finally:
+        tyrants.end(pid)
+
+
+def run(page: Path, module: ModuleType) -> None:
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     for line, code in blocks(page):
         if code.startswith(">>>"):

@@ -18,7 +18,8 @@ from pymodels import (
     UnknownBackend,
     get_storage,
 )
-from pymodels.ext import lmdb, memory, pickled, shelve
+from pymodels.ext import lmdb, memory, pickled, shelve, tokyo_cabinet, tokyo_tyrant
+from tests import tyrants
 from tests.complaints import complaint
 
 MEMORY = {"backend": "pymodels.ext.memory"}
@@ -294,7 +295,14 @@ def test_a_backend_imports_its_own_driver_and_no_other():
 
 # --- the example ----------------------------------------------------------------------------
 
-BACKENDS = {"memory": memory, "lmdb": lmdb, "pickled": pickled, "shelve": shelve}
+BACKENDS = {
+    "memory": memory,
+    "lmdb": lmdb,
+    "pickled": pickled,
+    "shelve": shelve,
+    "tokyo_cabinet": tokyo_cabinet,
+    "tokyo_tyrant": tokyo_tyrant,
+}
 
 
 def test_the_example_has_every_backend():
@@ -312,9 +320,14 @@ def test_the_example_has_every_backend():
 
 
 @pytest.mark.parametrize("name", settings_example.DATABASES)
-def test_every_entry_of_the_example_loads(name, folder):
-    with get_storage(f"settings_example:DATABASES.{name}") as storage:
-        assert type(storage) is BACKENDS[name].Storage
+def test_every_entry_of_the_example_loads(name, folder, request):
+    others = {}
+    if name == "tokyo_tyrant":  # a test cannot have the one port for itself
+        tyrant = tyrants.Tyrant(folder / "storage.tct")
+        request.addfinalizer(tyrant.remove)
+        others["socket"] = tyrant.socket
+    with get_storage(f"settings_example:DATABASES.{name}", **others) as storage:
+        assert isinstance(storage, BACKENDS[name].Storage)
         Person(pk="a", name="Ann").save(storage)
         assert len(storage) == 1
 

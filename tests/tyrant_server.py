@@ -6,7 +6,7 @@ table can do is done by the library's abstract database (``tcadb``), as it is th
     python tests/tyrant_server.py -host /tmp/s.sock -port 0 storage.tct
 
 ``python tests/tyrant_server.py nursery`` starts such servers as forked children, which is quicker:
-it reads ``socket TAB file`` from its input, a line each, and writes the child's process id. The
+it reads ``folder TAB socket TAB file`` from its input, a line each, and writes the child's process id. The
 children end with it.
 """
 
@@ -284,10 +284,11 @@ def nursery() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     children: set[int] = set()
     for line in sys.stdin:
-        host, _, path = line.rstrip("\n").partition("\t")
+        folder, host, path = line.rstrip("\n").split("\t")
         child = os.fork()
         if not child:
             try:
+                os.chdir(folder)
                 run(host, 0, path)
             except OSError as error:
                 sys.stderr.write(f"{error}\n")

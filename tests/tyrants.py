@@ -44,7 +44,7 @@ def start(host: Path | str, path: Path | str) -> int:
                 text=True,
             )
             atexit.register(_close, nursery)
-        nursery.stdin.write(f"{host}\t{path}\n")
+        nursery.stdin.write(f"{Path.cwd()}\t{host}\t{path}\n")
         nursery.stdin.flush()
         pid = int(nursery.stdout.readline())
     _wait_for(host)

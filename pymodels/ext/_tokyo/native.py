@@ -45,6 +45,14 @@ class Cond:
     operand: bytes
     negated: bool = False
 
+    def avoids_index(self, trusted: frozenset[bytes]) -> bool:
+        """Whether the engine has to look at the column itself, though it may have an index.
+
+        Empty columns are in no index. And a decimal one has large numbers, and whatever another
+        collection keeps in a column of that name, at the wrong place.
+        """
+        return not self.operand or (self.operation.startswith("NUM") and self.column not in trusted)
+
     def __repr__(self) -> str:
         sign = "not " if self.negated else ""
         name, text = self.column.decode("utf-8", "replace"), self.operand.decode("utf-8", "replace")
@@ -191,9 +199,9 @@ class TableNative(ByKey):
                 return NotImplemented
             if letters == "i" and _whole(operand):
                 return Cond(column, "NUMEQ", b"%d" % operand), self.fits(place)
-            if _bound(letters, operand) != operand:  # no record can hold it
+            if operand != max(-1.7e308, min(1.7e308, operand)):  # no record can hold it
                 return NotImplemented
-            return (Cond(column, "NUMBT", b"%b %b" % _margins(operand)),)
+            return (Cond(column, "NUMBT", b"%b %b" % self._margins(column, letters, operand)),)
         if letters == "b":
             text = "true" if operand is True else "false" if operand is False else None
         elif letters == "t":
@@ -239,11 +247,13 @@ class TableNative(ByKey):
             if letters == "i" and _whole(operand):
                 search = (Cond(column, operation, b"%d" % operand), self.fits(place))
                 return self.answer(place, (search,))
-            low = _lowest(letters, operand) if end == "low" else _highest(letters, operand)
-            if low is None:
+            ends = self._ends(column, letters, operand)
+            if ends is None:
                 return NotImplemented
-            wide = "NUMGE" if end == "low" else "NUMLE"
-            return self.answer(place, ((Cond(column, wide, low),),), exact=False)
+            wide = (
+                Cond(column, "NUMGE", ends[0]) if end == "low" else Cond(column, "NUMLE", ends[1])
+            )
+            return self.answer(place, ((wide,),), exact=False)
 
         return compare
 
@@ -253,11 +263,32 @@ class TableNative(ByKey):
         if letters == "i" and all(map(_whole, ends)) and ends[0] <= ends[1]:
             listed = b"%d %d" % tuple(ends)
             return self.answer(place, ((Cond(column, "NUMBT", listed), self.fits(place)),))
-        low, high = _lowest(letters, ends[0]), _highest(letters, ends[1])
+        low, high = (self._ends(column, letters, end) for end in ends)
         if low is None or high is None:
             return NotImplemented
-        search = (Cond(column, "NUMGE", low), Cond(column, "NUMLE", high))
+        search = (Cond(column, "NUMGE", low[0]), Cond(column, "NUMLE", high[1]))
         return self.answer(place, (search,), exact=False)
+
+    def _ends(self, column: bytes, letters: str, operand: Any) -> tuple[bytes, bytes] | None:
+        """Return numbers that are not above, and not below, *operand* as the engine reads it.
+
+        It reads the year of an instant, which comes first in it.
+        """
+        if letters == "t" and isinstance(operand, datetime):
+            year = instant(operand)[:4].encode()
+            return year, year
+        if "i" not in letters or isinstance(operand, bool) or not isinstance(operand, int | float):
+            return None
+        return self._margins(column, letters, operand)
+
+    def _margins(self, column: bytes, letters: str, operand: float) -> tuple[bytes, bytes]:
+        """Return what is surely below and above a number, however the engine reads it."""
+        operand = max(-1.7e308, min(1.7e308, operand))
+        margin = 0.0 if _whole(operand) else 1e-9 + abs(operand) * 1e-9
+        # An index compares 64 bits, and more would overflow there. Ints have no more, and a float
+        # that is so large is noted where there is an index, see `with_misfits`.
+        short = letters == "i" or column in self.indexed
+        return _number(operand - margin, short=short), _number(operand + margin, short=short)
 
     def exists(self, place: Place, operand: Any) -> Any:
         if not letters_of(place.kind):
@@ -369,38 +400,9 @@ def _type_pattern(column: bytes, letters: str) -> bytes:
 # --- numbers as the engine reads them ------------------------------------------------------------
 
 
-def _margins(operand: float) -> tuple[bytes, bytes]:
-    """Return what is surely below and above a number, however the engine reads it."""
-    margin = 0.0 if _whole(operand) else 1e-9 + abs(operand) * 1e-9
-    low, high = operand - margin, operand + margin
-    return _number(low), _number(high)
-
-
-def _number(value: float) -> bytes:
+def _number(value: float, *, short: bool) -> bytes:
+    if short and not -(2**63) < value < 2**63 - 1:
+        return b"%d" % (2**63 - 1 if value > 0 else -(2**63))
     if isinstance(value, float) and math.isinf(value):
         value = math.copysign(1.7e308, value)
     return plain_number(value).encode() if isinstance(value, float) else b"%d" % value
-
-
-def _bound(letters: str, operand: Any) -> float | None:
-    if letters == "t" and isinstance(operand, datetime):
-        return None
-    if "i" not in letters or isinstance(operand, bool) or not isinstance(operand, int | float):
-        return None
-    return max(-1.7e308, min(1.7e308, operand))
-
-
-def _lowest(letters: str, operand: Any) -> bytes | None:
-    """Return a number that is not above *operand*; of an instant its year, which comes first."""
-    if letters == "t" and isinstance(operand, datetime):
-        return instant(operand)[:4].encode()
-    bound = _bound(letters, operand)
-    return None if bound is None else _margins(bound)[0]
-
-
-def _highest(letters: str, operand: Any) -> bytes | None:
-    """Return a number that is not below *operand*."""
-    if letters == "t" and isinstance(operand, datetime):
-        return instant(operand)[:4].encode()
-    bound = _bound(letters, operand)
-    return None if bound is None else _margins(bound)[1]

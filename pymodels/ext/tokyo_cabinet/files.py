@@ -96,6 +96,14 @@ class Guard:
         self._identity = status.st_dev, status.st_ino
         _OPEN.add(self._identity)
 
+    def reserve(self) -> None:
+        """Have the file system set aside all that a new file consists of.
+
+        The library writes there through a map, and a full disk would kill the process.
+        """
+        with suppress(OSError):
+            os.posix_fallocate(self._file, 0, os.fstat(self._file).st_size)
+
     def hold(self) -> None:
         """Take the lock anew, which the library may have lost by closing the file."""
         with suppress(OSError):

@@ -117,6 +117,8 @@ class OpenFile:
             self._mode |= tokyo.TDBOTSYNC
         self._open()
         self._guard = Guard(path, name)
+        if not self.was_there:
+            self._guard.reserve()
 
     def _open(self) -> None:
         self.database = self.made()
@@ -127,18 +129,6 @@ class OpenFile:
             if not self.was_there and self.path.exists() and not self.path.stat().st_size:
                 self.path.unlink()
             fail(error, self.name)
-        if not self.was_there:
-            with suppress(OSError):  # the library writes there through a map: it needs real blocks
-                self._reserve(self.path)
-
-    @staticmethod
-    def _reserve(path: Path) -> None:
-        """Have the file system set aside all that a new file consists of."""
-        file = os.open(path, os.O_RDWR)
-        try:
-            os.posix_fallocate(file, 0, os.fstat(file).st_size)
-        finally:
-            os.close(file)
 
     @abstractmethod
     def made(self) -> Any:
@@ -326,7 +316,7 @@ class OpenTable(OpenFile):
         shown, cut, _ = prefix.partition(b"\0")  # the engine stops reading there
         alone = len(search.searches) == 1 and not cut
         with self.reading():
-            queries = [self._query(shown, conds) for conds in search.searches]
+            queries = [self._query(shown, conds, search.watched) for conds in search.searches]
             if alone:
                 if descending is not None:
                     queries[0].sort("", tokyo.TDBQOSTRDESC if descending else tokyo.TDBQOSTRASC)
@@ -340,14 +330,14 @@ class OpenTable(OpenFile):
         found = found[skip:]
         return found if most is None else found[:most]
 
-    def _query(self, prefix: bytes, conds: Conjunction) -> TDBQuery:
+    def _query(self, prefix: bytes, conds: Conjunction, watched: frozenset[bytes]) -> TDBQuery:
         query = self.database.query()
         found_by_index = False
         for cond in conds:
             operation = OPERATIONS[cond.operation]
             if cond.negated:
                 operation |= tokyo.TDBQCNEGATE
-            elif not cond.operand:  # empty columns are not in an index
+            elif cond.avoids_index(watched):
                 operation |= tokyo.TDBQCNOIDX
             elif any((cond.column, kind) in self.indexes for kind in INDEX_KINDS):
                 found_by_index = True
@@ -363,7 +353,7 @@ class OpenTable(OpenFile):
         told = []
         for conds in search.searches:
             with self.reading():
-                query = self._query(prefix, conds)
+                query = self._query(prefix, conds, search.watched)
                 query.search()
                 told.append(query.hint().strip())
         return "\n".join(told)

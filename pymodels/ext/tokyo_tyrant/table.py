@@ -241,7 +241,7 @@ def _conditions(prefix: bytes, conds: Conjunction, indexed: frozenset[bytes]) ->
     found_by_index = False
     for cond in conds:
         sign = "~" if cond.negated else ""
-        if not cond.negated and not cond.operand:  # empty columns are not in an index
+        if not cond.negated and cond.avoids_index(indexed):
             sign = "+"
         elif not cond.negated and cond.column in indexed:
             found_by_index = True
