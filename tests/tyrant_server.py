@@ -6,8 +6,8 @@ table can do is done by the library's abstract database (``tcadb``), as it is th
     python tests/tyrant_server.py -host /tmp/s.sock -port 0 storage.tct
 
 ``python tests/tyrant_server.py nursery`` starts such servers as forked children, which is quicker:
-it reads ``folder TAB socket TAB file`` from its input, a line each, and writes the child's process id. The
-children end with it.
+it reads ``folder TAB socket TAB file`` from its input, a line each, and writes the child's process
+id. The children end with it.
 """
 
 from __future__ import annotations

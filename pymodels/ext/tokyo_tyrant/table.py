@@ -55,6 +55,8 @@ class ServedTable:
             raise StorageClosed(f"{self.name} is closed: open it again with get_storage(settings)")
         try:
             yield self.client
+        except StorageError:  # which are OSErrors too, and say already what is wrong
+            raise
         except (Error, OSError) as error:
             fail(error, self.name)
 
