@@ -539,7 +539,7 @@ def test_a_request_in_pieces_and_a_socket_closed_on_one_side(tyrant: Tyrant) -> 
     "request_bytes",
     [
         b"\xc8\x30" + struct.pack(">I", 1 << 30),
-        b"\xc8\x90" + struct.pack(">III", 3, 0, 1 << 21) + b"get",
+        b"\xc8\x90" + struct.pack(">III", 3, 0, 1 << 21),
         b"\xc8\x30\0\0",
     ],
     ids=["too long", "too many", "cut short"],
