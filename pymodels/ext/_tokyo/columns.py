@@ -158,6 +158,47 @@ def to_columns(stored: bytes) -> tuple[dict[bytes, bytes], dict[bytes, str]]:
     return columns, letters
 
 
+# --- columns that were read lately ---------------------------------------------------------------
+
+
+class Recent(dict[bytes, bytes]):
+    """The columns of a record, which nobody changes, and the stored forms made of them."""
+
+    __slots__ = ("made",)
+
+    def __init__(self, columns: Mapping[bytes, bytes]) -> None:
+        super().__init__(columns)
+        self.made: dict[Any, bytes] = {}
+
+
+_RECENT_RECORDS: Final = 2048
+_RECENT_BYTES: Final = 1000
+"""How many records are kept as they were read last, and how large they may be."""
+
+_recent: Final[dict[bytes, Recent]] = {}
+
+
+def parted(joined: bytes) -> Recent | None:
+    r"""Return columns that are joined by NUL; None if there must be NUL inside them.
+
+    Queries read the same records again and again: what is the same to the byte is taken apart once.
+
+    >>> parted(b"name\0Ann\0age\x0042"), parted(b""), parted(b"a\0b\0c")
+    ({b'name': b'Ann', b'age': b'42'}, {}, None)
+    """
+    found = _recent.get(joined)
+    if found is None:
+        parts = joined.split(b"\0") if joined else []
+        if len(parts) % 2:
+            return None
+        found = Recent(dict(zip(parts[::2], parts[1::2], strict=True)))
+        if len(joined) <= _RECENT_BYTES:
+            if len(_recent) >= _RECENT_RECORDS:
+                _recent.clear()
+            _recent[joined] = found
+    return found
+
+
 # --- from columns ------------------------------------------------------------------------------
 
 
@@ -204,6 +245,15 @@ def from_columns(columns: Mapping[bytes, bytes], names: Container[bytes] | None 
 
     A column that others have changed so that it is not what ``_types`` says any more is text.
     """
+    if type(columns) is not Recent:
+        return _from_columns(columns, names)
+    found = columns.made.get(names)
+    if found is None:
+        found = columns.made[names] = _from_columns(columns, names)
+    return found
+
+
+def _from_columns(columns: Mapping[bytes, bytes], names: Container[bytes] | None) -> bytes:
     types = types_of(columns)
     record: dict[str, Any] = {}
     for name, text in columns.items():

@@ -309,6 +309,14 @@ class TDB(_Database):
 
     def get(self, key: bytes) -> dict[bytes, bytes] | None:
         """Return the columns of the record under *key*, or None."""
+        found = self.joined(key)
+        if not isinstance(found, bytes):
+            return found
+        parts = found.split(b"\0") if found else []
+        return dict(zip(parts[::2], parts[1::2], strict=True))
+
+    def joined(self, key: bytes) -> bytes | dict[bytes, bytes] | None:
+        """Return the same as bytes, with NUL between names and values, unless they have NUL."""
         if self._pid != os.getpid() or self._handle is None:
             _ = self.handle
         found = functions.tctdbget(self._handle, key, len(key))

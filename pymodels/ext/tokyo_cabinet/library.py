@@ -210,15 +210,17 @@ def loaded_map(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def taken_map(pointer: int) -> dict[bytes, bytes]:
-    """Return the map at *pointer*, and free it."""
+def taken_map(pointer: int) -> bytes | dict[bytes, bytes]:
+    """Return the map at *pointer*, and free it.
+
+    It is joined by NUL, which Python splits fast, or a dict if something inside has a NUL.
+    """
     size = c_int()
     try:
-        # Joined by NUL it is split in C; that is unambiguous if nothing inside has one.
-        joined = taken(functions.tcstrjoin4(pointer, size), size.value)
-        parts = joined.split(b"\0")
-        if len(parts) == 2 * functions.tcmaprnum(pointer):
-            return dict(zip(parts[::2], parts[1::2], strict=True))
+        found = taken(functions.tcstrjoin4(pointer, size), size.value)
+        pairs = functions.tcmaprnum(pointer)
+        if found.count(b"\0") == 2 * pairs - 1 or not pairs:
+            return found
         return loaded_map(taken(functions.tcmapdump(pointer, size), size.value))
     finally:
         functions.tcmapdel(pointer)

@@ -19,6 +19,7 @@ from pymodels.errors import (
     StorageInvalid,
     StorageReadOnly,
 )
+from pymodels.ext._tokyo.columns import parted
 from pymodels.ext._tokyo.native import Conjunction, Search
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error, TDBQuery
@@ -296,13 +297,13 @@ class OpenTable(OpenFile):
             )
 
     def get(self, key: bytes) -> dict[bytes, bytes] | None:
-        with self.reading():
-            return self.database.get(key)
+        return self.get_many([key])[0]
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[dict[bytes, bytes] | None]:
         with self.reading():
-            get = self.database.get
-            return [get(key) for key in keys]
+            joined = self.database.joined
+            found = [joined(key) for key in keys]
+        return [parted(one) if isinstance(one, bytes) else one for one in found]
 
     def search(
         self,

@@ -260,17 +260,3 @@ def joined(columns: Mapping[bytes, bytes]) -> bytes:
     for pair in columns.items():
         parts += pair
     return b"\0".join(parts)
-
-
-def parted(data: bytes) -> dict[bytes, bytes] | None:
-    r"""Return the columns that are joined in *data*; None if there must be NUL inside them.
-
-    >>> parted(b"name\0Ann\0age\x0042"), parted(b""), parted(b"a\0b\0c")
-    ({b'name': b'Ann', b'age': b'42'}, {}, None)
-    """
-    if not data:
-        return {}
-    parts = data.split(b"\0")
-    if len(parts) % 2:
-        return None
-    return dict(zip(parts[::2], parts[1::2], strict=True))

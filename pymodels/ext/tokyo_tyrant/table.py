@@ -15,10 +15,10 @@ from pymodels.errors import (
     StorageFull,
     StorageInvalid,
 )
-from pymodels.ext._tokyo.columns import TYPES
+from pymodels.ext._tokyo.columns import TYPES, parted
 from pymodels.ext._tokyo.native import Conjunction, Search
 from pymodels.ext._tokyo.unfinished import BATCH, BatchState, Columns, read_state
-from pymodels.ext.tokyo_tyrant.client import RDB, Error, joined, parted
+from pymodels.ext.tokyo_tyrant.client import RDB, Error, joined
 from pymodels.ext.tokyo_tyrant.protocol import MOST_BYTES
 
 _PART_BYTES: Final = 8 << 20
@@ -110,6 +110,7 @@ class ServedTable:
             if answer is None:
                 raise Error(f"the server refused getlist{client.error()}")
             found: dict[bytes, Columns] = {}
+            columns: Columns | None
             states: list[BatchState] = []
             for key, data in zip(answer[::2], answer[1::2], strict=True):
                 columns = parted(data)
