@@ -6,14 +6,12 @@ common: views, batches, one writer at a time, and a copy of its own for a forked
 
 from __future__ import annotations
 
-import os
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, TypeAlias
 
 from pymodels.concurrency import Uninterrupted
-from pymodels.errors import TransactionError
 from pymodels.keyvalue import KeyValueStorage
 from pymodels.tables import Batch, View
 
@@ -210,7 +208,6 @@ class HeldBatch(HeldView, Batch):
         super().__init__(storage.tables)
         self._storage = storage
         self.changes: dict[str, dict[bytes, bytes | None]] = {}
-        self._pid = os.getpid()
 
     def get(self, table: str, key: bytes) -> bytes | None:
         changed = self.changes.get(table)
@@ -236,11 +233,6 @@ class HeldBatch(HeldView, Batch):
         self.changes.setdefault(table, {})[key] = None
 
     def commit(self) -> None:
-        if self._pid != os.getpid():
-            raise TransactionError(
-                f"{self._storage.name}: a batch that was prepared before a fork does not go on in "
-                "the child; prepare it there"
-            )
         with self._storage.applying:
             self._storage.keep(self.changes)
             self._storage.apply(self.changes)

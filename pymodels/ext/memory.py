@@ -14,6 +14,7 @@ from pymodels.errors import SettingsError
 from pymodels.held import HeldStorage
 from pymodels.keyvalue import KeyValueQuery
 from pymodels.plain import puts
+from pymodels.schema import Schema
 
 
 class Query(KeyValueQuery[Any]):
@@ -61,3 +62,8 @@ class Storage(HeldStorage):
         except Unfit as error:
             raise SettingsError(f"data{error.trail}: {error.reason}") from None
         self.read_only = read_only
+
+    def read_one(self, schema: Schema, key: Any) -> bytes | None:
+        self.check_open()
+        found = self.tables.get(schema.table)
+        return None if found is None else found.get(schema.key.encode(key))
