@@ -70,7 +70,7 @@ def _is_sound(instance: Any) -> bool:
             check(held(instance))
         if instance._pk is not None:
             schema.key.check(instance._pk)
-    except (Unfit, RecursionError):
+    except Unfit:
         return False
     return True
 

@@ -45,8 +45,6 @@ class FieldInfo:
             self.kind.check(value)
         except Unfit as error:
             return f"{error.trail}: {error.reason}" if error.trail else error.reason
-        except RecursionError:
-            return "nested too deeply to be stored"
         options = self.options
         if options.choices is not None and value not in options.choices and value is not None:
             return f"{value!r} is none of the choices {', '.join(map(repr, options.choices))}"
