@@ -48,6 +48,8 @@ def build(cls: Any) -> Schema:
         raise ModelError(
             f"{cls.__name__} is abstract, so it has no records: use a model that inherits from it"
         )
+    for base in lineage_of(cls):
+        base.__declared__.looks_everywhere = True
     try:
         return _build_now(cls)
     except Unresolved as error:

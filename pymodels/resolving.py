@@ -30,6 +30,7 @@ class Declared:
         self.module = module
         self.global_names = global_names
         self.local_names = local_names
+        self.looks_everywhere = False  # before it is used, its own module may still declare a name
         self.fields: dict[str, FieldOptions] = {}
         self.annotations: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
@@ -106,7 +107,7 @@ class _Names(dict[str, Any]):
         super().__init__()
         self.global_names = declared.global_names
         self.local_names = declared.local_names or {}
-        self.home = declared.module
+        self.declared = declared
 
     def __missing__(self, name: str) -> Any:
         if name in self.local_names:
@@ -115,8 +116,10 @@ class _Names(dict[str, Any]):
             return self.global_names[name]
         if hasattr(builtins, name):
             return getattr(builtins, name)
-        found = model_named(name, self.home)
-        if found is None:
+        found = model_named(name, self.declared.module)
+        if found is None or not (
+            self.declared.looks_everywhere or found.__module__ == self.declared.module
+        ):
             raise NameError(f"name {name!r} is not defined", name=name)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
@@ -189,3 +190,23 @@ def test_mistakes_in_text_name_the_field():
 
         class Other(Model):
             x: Field[complex]
+
+
+def test_a_model_further_down_goes_before_one_elsewhere():
+    class Wanted(Model):
+        id: Key[int]
+
+    shown = ModuleType("a_module_with_a_forward_reference")
+    source = """
+from __future__ import annotations
+from pymodels import Field, Model
+
+class Wanting(Model):
+    one: Field[Wanted]
+
+class Wanted(Model):
+    text: Field[str]
+"""
+    exec(compile(source, shown.__name__, "exec"), shown.__dict__)
+    assert shown.Wanting.__schema__.fields["one"].reference is shown.Wanted
+    assert shown.Wanted is not Wanted
