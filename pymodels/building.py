@@ -12,7 +12,7 @@ from pymodels import conditions
 from pymodels.annotations import compile_kind
 from pymodels.checks import Unfit
 from pymodels.errors import ModelError, QueryError
-from pymodels.fields import Field
+from pymodels.fields import MISSING, Field
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.paths import Path
 from pymodels.references import ListReference, Reference
@@ -63,6 +63,7 @@ def _build_now(cls: Any) -> Schema:
     fields: dict[str, FieldInfo] = {}
     own: dict[str, Any] = {}
     for base in reversed(lineage):
+        demanded = equalities(base.__declared__.options)
         for name, options in base.__declared__.fields.items():
             try:
                 annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
@@ -77,6 +78,8 @@ def _build_now(cls: Any) -> Schema:
                 held = getattr(_slot_of(cls, name), "__get__", _no_slot)
                 fields[name] = FieldInfo(name, stored, kind, options, held, target)
                 _check_options(fields[name])
+                if name not in demanded:
+                    _check_default(fields[name])
             except ModelError as error:
                 raise ModelError(f"{cls.__name__}.{name}: {error}") from error
             if base is cls:
@@ -162,6 +165,29 @@ def _check_options(info: FieldInfo) -> None:
             "on_delete='clear' sets a reference to None, which this field cannot hold: declare "
             f"Field[{info.reference.__name__} | None]"
         )
+
+
+def _check_default(info: FieldInfo) -> None:
+    """Raise ``ModelError`` for a default that no record could be saved with."""
+    default = info.options.default
+    if default is MISSING:
+        return
+    try:
+        info.kind.check(default)
+    except Unfit as error:
+        optional = "; for a field that may be empty, declare it with | None" * (default is None)
+        where = f" at {error.trail}" if error.trail else ""
+        raise ModelError(
+            f"the default {default!r:.60} does not fit{where}: {error.reason}{optional}"
+        ) from None
+
+
+def equalities(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the options of a model demand of its records' fields."""
+    given = options.get("must_have")
+    if not isinstance(given, Mapping):
+        return {}
+    return {name: value for name, value in given.items() if "__" not in name}
 
 
 def _collection_name(name: str) -> str:

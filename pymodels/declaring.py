@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, get_origin
 
 import msgspec
 
-from pymodels.building import build, try_to_build
+from pymodels.building import build, equalities, try_to_build
 from pymodels.errors import ModelError, UsageError
 from pymodels.fields import KEY_MARK, MISSING, Field, FieldOptions, Key
 from pymodels.lookups import nearest
@@ -299,7 +299,7 @@ def _take_from_abstract(bases: tuple[type, ...], concrete: list[Any], declared: 
 
 def _default_from_must_have(concrete: list[Any], declared: Declared) -> None:
     """A required field for which the view demands one value has that value as its default."""
-    for name, value in _equalities(declared.options).items():
+    for name, value in equalities(declared.options).items():
         field, annotation = declared.fields.get(name), declared.annotations.get(name)
         if field is None:
             for parent in concrete:
@@ -315,13 +315,6 @@ def _default_from_must_have(concrete: list[Any], declared: Declared) -> None:
         field.default = value
         declared.fields[name] = field
         declared.annotations[name] = annotation
-
-
-def _equalities(options: Mapping[str, Any]) -> dict[str, Any]:
-    given = options.get("must_have")
-    if not isinstance(given, Mapping):
-        return {}
-    return {name: value for name, value in given.items() if "__" not in name}
 
 
 def _set_default(model: str, name: str, field: FieldOptions, namespace: dict[str, Any]) -> None:

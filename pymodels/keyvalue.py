@@ -175,6 +175,9 @@ class KeyValueStorage(Storage):
             return super().count(plan)
         self.check_open()
         with self.view() as view:
+            known = self.collection_record(view, plan.schema.collection)
+            if known is not None:
+                check_key_kind(known, plan.schema, self.name)
             return view.count(records_table(plan.schema.collection))
 
     def collections(self) -> Mapping[str, KeyKind]:
@@ -191,6 +194,12 @@ class KeyValueStorage(Storage):
     def collection_record(self, view: View, name: str) -> CollectionRecord | None:
         data = view.get(META, f"collection:{name}".encode())
         return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
+
+    def check_key_kind(self, schema: Schema) -> None:
+        with self.view() as view:
+            known = self.collection_record(view, schema.collection)
+        if known is not None:
+            check_key_kind(known, schema, self.name)
 
     # --- writing ----------------------------------------------------------------------------
 

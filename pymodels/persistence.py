@@ -164,7 +164,7 @@ def save(
     target = storage.current
     home = storage.home
     for instance in instances:
-        _check_supported(instance._schema, home)
+        check_supported(instance._schema, home)
         instance.before_save()
         _fill(instance)
         validate(instance)
@@ -187,7 +187,7 @@ def save(
     return len(changes)
 
 
-def _check_supported(schema: Schema, home: Storage) -> None:
+def check_supported(schema: Schema, home: Storage) -> None:
     """Refuse what the storage would silently not do."""
     home.meet(schema)
     if schema.unique and "unique" not in home.capabilities:

@@ -26,7 +26,7 @@ from pymodels.errors import (
     TransactionsUnsupported,
     UsageError,
 )
-from pymodels.keys import KeyKind
+from pymodels.keys import KeyKind, other_keys
 from pymodels.planning import Pair, Plan, execute, make_plan, matcher
 from pymodels.schema import Schema
 
@@ -227,6 +227,15 @@ class Storage(Opened, ABC):
         """Return the stored form under one key, or None."""
         return self.read(schema, (key,))[0]
 
+    def check_key_kind(self, schema: Schema) -> None:
+        """Raise ``ModelError`` if a model declares other keys than its collection has.
+
+        It is asked when a key was not found, since a record under another one would not be.
+        """
+        found = self.collections().get(schema.collection)
+        if found is not None and found.name != schema.key.name:
+            raise other_keys(schema, found.name, self.name)
+
     def loader(self, schema: Schema) -> Callable[[Any, Any], Any]:
         """Return the function from a key and a stored form to an instance that belongs here."""
         found = self._loaders.get(schema)
@@ -261,6 +270,8 @@ class Storage(Opened, ABC):
         ):
             load = target._loaders.get(schema) or target.loader(schema)
             return load(key, stored)
+        if stored is None:
+            target.check_key_kind(schema)
         if default is not _MISSING:
             return default
         raise RecordNotFound(f"{self.name} has no {schema.name} with the key {key!r}")
@@ -271,9 +282,12 @@ class Storage(Opened, ABC):
         wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
         target = self.current
         load = target.loader(schema)
+        found = target.read(schema, wanted)
+        if None in found:
+            target.check_key_kind(schema)
         return {
             key: load(key, stored)
-            for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
+            for key, stored in zip(wanted, found, strict=True)
             if stored is not None and target.belongs(schema, key, stored)
         }
 
@@ -310,6 +324,7 @@ class Storage(Opened, ABC):
         key = schema.check_key(key)
         stored = self.current.read(schema, (key,))[0]
         if stored is None:
+            self.current.check_key_kind(schema)
             raise RecordNotFound(f"{self.name} has no {schema.collection} with the key {key!r}")
         return self._document(schema, key, stored)
 

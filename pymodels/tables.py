@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import msgspec
 
 from pymodels.changes import Change
-from pymodels.errors import ModelError
 from pymodels.indexes import IndexRecord
+from pymodels.keys import other_keys
 from pymodels.schema import Schema
 
 FORMAT: Final = 1
@@ -52,11 +52,7 @@ def tables_for(changes: Sequence[Change]) -> list[str]:
 def check_key_kind(known: CollectionRecord, schema: Schema, storage: str) -> None:
     """Raise ``ModelError`` if a model declares other keys than its collection has."""
     if known.key != schema.key.name:
-        raise ModelError(
-            f"{schema.name} declares {schema.key.name} keys, and the collection "
-            f"{schema.collection!r} in {storage} has {known.key} keys: declare Key[...] as it was, "
-            "or another collection"
-        )
+        raise other_keys(schema, known.key, storage)
 
 
 class View(Protocol):

@@ -28,6 +28,7 @@ def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
         raise UsageError("update needs at least one field=value")
     target.check_writable()
     schema: Schema = query.model.__schema__
+    persistence.check_supported(schema, target.home)
     codec = target.codec
     values: dict[tuple[str, ...], Any] = {}
     operations: dict[tuple[str, ...], Operation] = {}
