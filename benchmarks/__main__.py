@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+from typing import Final
 
 from benchmarks.calls import count_calls
 from benchmarks.measuring import BACKENDS, Timing, measure
+from benchmarks.tables import conditions, table, write
 
-README = Path(__file__).with_name("README.md")
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+MARK: Final = "measured"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     backends = [options.backend] if options.backend else BACKENDS
 
-    parts = [_conditions(options.records, options.rounds)]
+    what = f"{options.records:,} records, medians of {options.rounds} rounds; "
+    parts = [conditions(what)]
     for backend in backends:
         print(f"Measuring {backend}: {options.rounds} rounds ", end="", flush=True)
         timings = measure(
@@ -41,28 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "\n".join(parts)
     print(f"\n{text}")
     if options.write:
-        write(text)
-
-
-def write(text: str, readme: Path = README) -> None:
-    """Put the tables in their place in README.md."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
-def _conditions(records: int, rounds: int) -> str:
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}: {records:,} records, medians of {rounds} rounds; "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"{platform.python_implementation()} {platform.python_version()}, "
-        f"msgspec {version('msgspec')}, lmdb {version('lmdb')}\n"
-    )
+        write(text, MARK)
 
 
 def _timings(backend: str, timings: Iterable[Timing]) -> str:
     header = (backend, "PyModels, µs", "by hand, µs", "ratio")
-    return _table(
+    return table(
         header,
         [
             (one.title, f"{one.library_each:,.1f}", f"{one.raw_each:,.1f}", f"{one.ratio:.2f}")
@@ -73,28 +54,10 @@ def _timings(backend: str, timings: Iterable[Timing]) -> str:
 
 def _calls(counted: dict[str, dict[str, float]]) -> str:
     titles = next(iter(counted.values()))
-    return _table(
+    return table(
         ("calls of Python and C functions", *counted),
         [(title, *(f"{calls[title]:,.1f}" for calls in counted.values())) for title in titles],
     )
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a table that reads well both in a terminal and as Markdown."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-
-    def line(cells: tuple[str, ...]) -> str:
-        first, *others = (
-            cell.ljust(width) if not number else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"| {' | '.join((first, *others))} |"
-
-    rule = "|".join(
-        "-" * (width + 2) if not number else "-" * (width + 1) + ":"
-        for number, width in enumerate(widths)
-    )
-    return "\n".join((line(header), f"|{rule}|", *map(line, rows))) + "\n"
 
 
 if __name__ == "__main__":
