@@ -33,7 +33,7 @@ from pymodels.schema import FieldInfo, Index, Schema
 
 def try_to_build(cls: Any) -> None:
     try:
-        _build_now(cls)
+        _build_now(cls, declaring=cls)
     except Unresolved:
         note_unresolved(cls)
         # Keep what a function's body knew; a module's names are found in the module later.
@@ -48,15 +48,13 @@ def build(cls: Any) -> Schema:
         raise ModelError(
             f"{cls.__name__} is abstract, so it has no records: use a model that inherits from it"
         )
-    for base in lineage_of(cls):
-        base.__declared__.looks_everywhere = True
     try:
         return _build_now(cls)
     except Unresolved as error:
         raise ModelError(f"{cls.__name__}: {error}") from None
 
 
-def _build_now(cls: Any) -> Schema:
+def _build_now(cls: Any, declaring: Any = None) -> Schema:
     """Resolve everything that *cls* declares and give it its schema."""
     declared: Declared = cls.__declared__
     lineage = [base for base in lineage_of(cls) if not is_abstract(base) or base is cls]
@@ -66,7 +64,9 @@ def _build_now(cls: Any) -> Schema:
         demanded = equalities(base.__declared__.options)
         for name, options in base.__declared__.fields.items():
             try:
-                annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
+                annotation = evaluate(
+                    base.__declared__.annotations[name], base.__declared__, declaring
+                )
                 if isinstance(annotation, type) and issubclass(annotation, Field):
                     raise ModelError(
                         f"name the type in brackets, as in {annotation.__name__}[str] (a type "
