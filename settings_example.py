@@ -29,7 +29,7 @@ DATABASES = {
         "path": "people.lmdb",
         # Refuse every write; the file has to exist.
         # "read_only": False,
-        # How many collections and unique indexes the file can have, together.
+        # How many collections and indexes the file can have, together.
         # "max_tables": 256,
         # How many readers, over all processes, can be at work at once.
         # "max_readers": 512,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from pymodels.catalog import Catalog, declared_unique
 from pymodels.changes import Change, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
-from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
+from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
+from pymodels.ordered import Entries, EntryReader, OrderedIndex
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation
 from pymodels.tables import (
@@ -17,7 +19,9 @@ from pymodels.tables import (
     META,
     Batch,
     CollectionRecord,
+    IndexBatch,
     check_key_kind,
+    index_table,
     records_table,
     unique_table,
 )
@@ -49,14 +53,19 @@ def check_name(storage: KeyValueStorage, name: str) -> None:
         )
 
 
+_AT_ONCE: Final = 10_000
+"""How many records are put into a new index together with the write that brought it."""
+
+
 class BatchWriter:
-    """Carries out one batch of changes: records first, then what the unique indexes say of them."""
+    """Carries out one batch of changes: records first, then what the indexes say of them."""
 
     def __init__(self, storage: KeyValueStorage, batch: Batch) -> None:
         self.storage = storage
         self.batch = batch
-        self.known: dict[str, CollectionRecord] = {}
-        self.moves: list[tuple[Schema, bytes, bytes | None, bytes | None]] = []
+        self.known: dict[str, Catalog] = {}
+        # Of each record that an index may have to do with: its schema, what it was and what it is.
+        self.moves: dict[tuple[str, bytes], list[Any]] = {}
 
     def write(self, changes: Sequence[Change]) -> None:
         # Every model's indexes are known before the first change, whichever of them writes first.
@@ -64,8 +73,15 @@ class BatchWriter:
             self.know(schema)
         for change in changes:
             self.change(change)
-        if self.moves:
-            self.update_unique()
+        for collection, catalog in self.known.items():
+            if catalog.unique or catalog.ordered:
+                moves = [
+                    (key, *move) for (name, key), move in self.moves.items() if name == collection
+                ]
+                if catalog.unique and moves:
+                    self.update_unique(catalog, moves)
+                if catalog.ordered and moves:
+                    self.update_ordered(catalog, collection, moves)
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
@@ -89,32 +105,94 @@ class BatchWriter:
             batch.put(table, key, after)
         elif found is not None:
             batch.delete(table, key)
-        if known.indexes:
-            self.moves.append((schema, key, found, after))
+        if known.names and found != after and not _leaves_alone(change, known.names):
+            move = self.moves.setdefault((schema.collection, key), [schema, found, after])
+            move[2] = after
 
     # --- what is remembered of collections --------------------------------------------------
 
-    def know(self, schema: Schema) -> CollectionRecord:
-        """Return what is remembered of the collection, with what its model adds to that."""
-        name = schema.collection
-        known = self.storage.collection_record(self.batch, name)
-        is_new = known is None
-        if known is None:
-            known = CollectionRecord(schema.key.name, {})
-        check_key_kind(known, schema, self.storage.name)
-        added = [
-            index_record(schema, index)
-            for index in schema.unique
-            if index.name not in known.indexes
+    def know(self, schema: Schema) -> None:
+        """Find out what is remembered of the collection, and add what its model declares."""
+        name, storage = schema.collection, self.storage
+        catalog = storage.catalog(self.batch, name)
+        if catalog is not None:
+            check_key_kind(catalog.record, schema, storage.name)
+            if catalog.has_all_of(schema):
+                self.known[name] = catalog
+                return
+            record = CollectionRecord(
+                catalog.record.key, dict(catalog.record.indexes), dict(catalog.record.ordered)
+            )
+        else:
+            record = CollectionRecord(schema.key.name)
+        is_new = catalog is None
+        for unique in declared_unique(schema):
+            if unique.name not in record.indexes:
+                record.indexes[unique.name] = unique
+                self.build(schema, unique)
+                is_new = True
+        missing = [
+            index for index in storage.ordered_indexes(schema) if index.name not in record.ordered
         ]
-        for record in added:
-            known.indexes[record.name] = record
-            self.build(schema, record)
-        if is_new or added:
+        for index in self.begin(name, missing):
+            record.ordered[index.name] = index
+            is_new = True
+        if is_new or catalog is None:
             self.batch.put(META, b"format", b"%d" % FORMAT)
-            self.batch.put(META, f"collection:{name}".encode(), msgspec.msgpack.encode(known))
-        self.known[name] = known
-        return known
+            catalog = self.remember(name, record)
+        catalog.note(schema)
+        self.known[name] = catalog
+
+    def remember(self, name: str, record: CollectionRecord) -> Catalog:
+        """Store what is to be remembered of a collection, and return it ready for use."""
+        data = msgspec.msgpack.encode(record)
+        self.batch.put(META, f"collection:{name}".encode(), data)
+        return Catalog(data, self.storage.codec)
+
+    # --- ordered indexes --------------------------------------------------------------------
+
+    def begin(self, collection: str, added: Sequence[OrderedIndex]) -> Sequence[OrderedIndex]:
+        """Begin to keep new indexes: at once where there are few records, else bit by bit."""
+        table = records_table(collection)
+        if not added or self.batch.count(table) == 0:
+            return added
+        if self.batch.count(table) > _AT_ONCE:
+            return [msgspec.structs.replace(index, ready=False) for index in added]
+        pairs = list(self.batch.items(table, None, None, descending=False))
+        reader = EntryReader(added, self.storage.codec)
+        batch = cast("IndexBatch", self.batch)
+        return list(add_entries(batch, collection, reader, pairs).values())
+
+    def update_ordered(
+        self, catalog: Catalog, collection: str, moves: Sequence[tuple[Any, ...]]
+    ) -> None:
+        reader, batch = catalog.entries, cast("IndexBatch", self.batch)
+        indexes, read = catalog.ordered, reader.read
+        gone: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
+        come: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
+        spread: set[int] = set()
+        nothing: list[Entries] = [()] * len(indexes)
+        for key, _, before, after in moves:
+            was = nothing if before is None else read(before)
+            now = nothing if after is None else read(after)
+            for number, (old, new) in enumerate(zip(was, now, strict=True)):
+                if old == new:
+                    continue
+                if len(new) > 1:
+                    spread.add(number)
+                gone[number] += [(entry, key) for entry in old if entry not in new]
+                come[number] += [(entry, key) for entry in new if entry not in old]
+        for index, removed, added in zip(indexes, gone, come, strict=True):
+            table = index_table(collection, index.name)
+            if removed:
+                batch.remove(table, sorted(removed))
+            if added:
+                batch.add(table, sorted(added))
+        news = reader.news(come, spread)
+        if news:
+            known = catalog.record
+            record = CollectionRecord(known.key, known.indexes, known.ordered | news)
+            self.remember(collection, record)
 
     # --- unique entries ---------------------------------------------------------------------
 
@@ -138,20 +216,16 @@ class BatchWriter:
             raise duplicate(schema.collection, record.fields, values, schema.key.decode(other))
         self.batch.put(table, found, key)
 
-    def update_unique(self) -> None:
+    def update_unique(self, catalog: Catalog, moves: Sequence[tuple[Any, ...]]) -> None:
         """Give up all old entries before new ones are claimed: values may change places."""
         claims: list[tuple[Schema, str, IndexRecord, Sequence[Any], bytes]] = []
-        extractors: dict[str, Callable[[bytes], dict[str, list[Any]]]] = {}
-        for schema, key, before, after in self.moves:
-            collection = schema.collection
-            records = self.known[collection].indexes
-            if collection not in extractors:
-                extractors[collection] = value_extractor(list(records.values()), self.storage.codec)
-            values_of = extractors[collection]
+        values_of = catalog.values
+        for key, schema, before, after in moves:
             old = {} if before is None else values_of(before)
             new = {} if after is None else values_of(after)
-            for name, record in records.items():
-                table = unique_table(collection, name)
+            for record in catalog.unique:
+                name = record.name
+                table = unique_table(schema.collection, name)
                 was, now = entry(old.get(name, [None])), entry(new.get(name, [None]))
                 if was == now:
                     continue
@@ -161,3 +235,28 @@ class BatchWriter:
                     claims.append((schema, table, record, new[name], key))
         for claim in claims:
             self.claim(*claim)
+
+
+def _leaves_alone(change: Change, names: frozenset[str]) -> bool:
+    """Tell whether a change can make no difference to indexes that depend on these fields."""
+    return isinstance(change, Patch) and not (
+        any(path[0] in names for path in change.set)
+        or any(path[0] in names for path in change.unset)
+        or any(path[0] in names for path in change.operations)
+    )
+
+
+def add_entries(
+    batch: IndexBatch, collection: str, reader: EntryReader, pairs: Sequence[tuple[bytes, bytes]]
+) -> dict[str, OrderedIndex]:
+    """Put records into indexes; return these as they are to be remembered now."""
+    added: list[list[tuple[bytes, bytes]]] = [[] for _ in reader.indexes]
+    spread: set[int] = set()
+    for key, stored in pairs:
+        for number, entries in enumerate(reader.read(stored)):
+            if len(entries) > 1:
+                spread.add(number)
+            added[number] += [(one, key) for one in entries]
+    for index, entries_of_index in zip(reader.indexes, added, strict=True):
+        batch.add(index_table(collection, index.name), sorted(entries_of_index))
+    return {index.name: index for index in reader.indexes} | reader.news(added, spread)

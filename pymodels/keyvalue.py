@@ -9,27 +9,33 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
 
 from pymodels import conditions
 from pymodels.batches import BatchWriter, check_key, check_name
-from pymodels.bykey import (
-    ByKey,
-    KeyRange,
-    Keys,
-    Prefix,
-    UniqueValue,
-    after_prefix,
-    bounds,
-    possible_keys,
-)
+from pymodels.byindex import AllOf, AnyOf, ByIndex, IndexOrder, InIndex
+from pymodels.bykey import ByKey, UniqueValue
+from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change
+from pymodels.choosing import Sample, choose
 from pymodels.codecs import MessagePack
+from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
-from pymodels.indexes import entry
+from pymodels.fetching import (
+    by_indexes,
+    by_keys,
+    by_unique,
+    count_found,
+    in_order,
+    is_up_to_date,
+    tables_of,
+    without_indexes,
+)
 from pymodels.keys import KeyKind, kind_named
+from pymodels.ordered import OrderedIndex
 from pymodels.planning import Pair, Plan, execute
 from pymodels.query import Query
 from pymodels.schema import Schema
@@ -39,11 +45,11 @@ from pymodels.tables import (
     META,
     Batch,
     CollectionRecord,
+    IndexView,
     View,
     check_key_kind,
     records_table,
     tables_for,
-    unique_table,
 )
 
 if TYPE_CHECKING:
@@ -66,8 +72,15 @@ class KeyValueStorage(Storage):
 
     query_class = KeyValueQuery
     codec = MessagePack()
+    keeps_indexes: ClassVar[bool] = False
+    """Whether its views and batches know of ordered indexes."""
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
+
+    def __init__(self, *, name: str, read_only: bool = False) -> None:
+        super().__init__(name=name, read_only=read_only)
+        self.catalogs: dict[str, Catalog] = {}
+        self.samples: dict[str, Sample] = {}
 
     @abstractmethod
     def view(self) -> AbstractContextManager[View]:
@@ -97,69 +110,76 @@ class KeyValueStorage(Storage):
             yield from self._scan_view(view, plan)
 
     def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
-        descending = plan.native_order == "descending keys"
-        decode = plan.schema.key.decode
-        skip, most = plan.skip, plan.most
-        if most == 0:
-            return
-        known = self.collection_record(view, plan.schema.collection)
-        if known is not None:
-            check_key_kind(known, plan.schema, self.name)
-        for key, stored in self._pairs(view, plan, descending=descending):
-            if skip:
-                skip -= 1
-                continue
-            yield decode(key), stored
-            if most is not None:
-                most -= 1
-                if not most:
-                    return
-
-    def _pairs(self, view: View, plan: Plan, *, descending: bool) -> Iterator[tuple[bytes, bytes]]:
+        if plan.most == 0:
+            return iter(())
         schema, fragment = plan.schema, plan.native
-        table, encode = records_table(schema.collection), schema.key.encode
-        match fragment:
-            case None:
-                return view.items(table, None, None, descending=descending)
-            case Keys(keys):
-                encoded = sorted(map(encode, possible_keys(schema, keys)), reverse=descending)
-                return (
-                    (key, stored) for key in encoded if (stored := view.get(table, key)) is not None
-                )
-            case KeyRange():
-                low, high = bounds(schema, fragment)
-                return view.items(table, low, high, descending=descending)
-            case Prefix(text):
-                low = text.encode()
-                return view.items(table, low, after_prefix(low), descending=descending)
-            case UniqueValue(index, value):
-                return self._by_unique(view, plan, index, value, descending=descending)
-        raise AssertionError(f"{fragment!r} was made by another backend")
+        uses_indexes = _uses_indexes(plan)
+        seen = _with_indexes(view)
+        if uses_indexes:
+            seen.open(tables_of(plan))
+        catalog = self.catalog(view, schema.collection)
+        if catalog is not None:
+            check_key_kind(catalog.record, schema, self.name)
+        if uses_indexes:
+            if not is_up_to_date(plan, catalog):
+                return without_indexes(self, seen, plan)
+            if isinstance(plan.native_order, IndexOrder):
+                return in_order(self, seen, plan)
+            return by_indexes(seen, catalog, plan)
+        descending = plan.native_order == "descending keys"
+        if isinstance(fragment, UniqueValue):
+            raw = by_unique(view, schema, catalog, fragment, descending=descending)
+        else:
+            raw = by_keys(view, schema, fragment, descending=descending)
+        if plan.skip or plan.most is not None:
+            stop = None if plan.most is None else plan.skip + plan.most
+            raw = islice(raw, plan.skip, stop)
+        decode = schema.key.decode
+        return ((decode(key), stored) for key, stored in raw)
 
-    def _by_unique(
-        self, view: View, plan: Plan, index: str, value: Any, *, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        collection = plan.schema.collection
-        table = records_table(collection)
-        known = self.collection_record(view, collection)
-        found = entry([value])
-        if known is None or index not in known.indexes or found is None:
-            # No model that declares the index has been written yet: look at every record.
-            yield from view.items(table, None, None, descending=descending)
-            return
-        key = view.get(unique_table(collection, index), found)
-        stored = None if key is None else view.get(table, key)
-        if key is not None and stored is not None:
-            yield key, stored
+    def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
+        if self.keeps_indexes:
+            native = self._native(schema)
+            if native is not None:
+                return choose(self, native, schema, condition, self._index_view, **options)
+        return super().plan(schema, condition, **options)
+
+    def _index_view(self) -> AbstractContextManager[IndexView]:
+        return cast("AbstractContextManager[IndexView]", self.view())
+
+    def _native(self, schema: Schema) -> ByIndex | None:
+        """Return what the indexes can do that *schema* can use, None without any."""
+        catalog = self.catalogs.get(schema.collection)
+        if catalog is None:
+            self.check_open()
+            with self.view() as view:
+                catalog = self.catalog(view, schema.collection)
+            if catalog is None:
+                return None
+        if not catalog.ordered:
+            return None
+        native: ByIndex | None = catalog.plans.get(schema)
+        if native is None:
+            by_key = self.query_class_of().native
+            native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
+        return native
 
     def count(self, plan: Plan) -> int:
-        if plan.condition != conditions.EVERYTHING or plan.skip or plan.most is not None:
+        if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
-        if plan.offset or plan.limit is not None:
+        everything = plan.condition == conditions.EVERYTHING
+        if not everything and not _uses_indexes(plan):
             return super().count(plan)
         self.check_open()
         with self.view() as view:
-            return view.count(records_table(plan.schema.collection))
+            if everything and not (plan.skip or plan.most is not None):
+                return view.count(records_table(plan.schema.collection))
+            seen = _with_indexes(view)
+            seen.open(tables_of(plan))
+            catalog = self.catalog(view, plan.schema.collection)
+            if everything or not is_up_to_date(plan, catalog):
+                return super().count(plan)
+            return count_found(seen, catalog, plan)
 
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
@@ -172,9 +192,19 @@ class KeyValueStorage(Storage):
                 if (name := key.decode())
             }
 
-    def collection_record(self, view: View, name: str) -> CollectionRecord | None:
+    def catalog(self, view: View, name: str) -> Catalog | None:
+        """Return what is remembered of a collection, None if nothing is."""
         data = view.get(META, f"collection:{name}".encode())
-        return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
+        if data is None:
+            return None
+        found = self.catalogs.get(name)
+        if found is None or found.data != data:
+            found = self.catalogs[name] = Catalog(data, self.codec)
+        return found
+
+    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
+        """Return the indexes that are to be kept for what a model declares."""
+        return declared_ordered(schema, self.codec) if self.keeps_indexes else ()
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -188,7 +218,7 @@ class KeyValueStorage(Storage):
         self.check_writable()
         for name in {change.schema.collection for change in changes}:
             check_name(self, name)
-        self.make_tables(tables_for(changes))
+        self.make_tables(tables_for(changes, self.ordered_indexes))
         batch = self.batch()
         try:
             BatchWriter(self, batch).write(changes)
@@ -222,6 +252,15 @@ class KeyValueStorage(Storage):
                 f"{self.name} has format {int(found)}, and this version of PyModels reads up to "
                 f"{FORMAT}: install a newer PyModels"
             )
+
+
+def _with_indexes(view: View) -> IndexView:
+    """Return *view* as what the views of a storage with ``keeps_indexes`` are."""
+    return cast("IndexView", view)
+
+
+def _uses_indexes(plan: Plan) -> bool:
+    return isinstance(plan.native, InIndex | AllOf | AnyOf)
 
 
 class _PreparedBatch(Prepared):

@@ -83,7 +83,8 @@ class Plan:
     is how the engine sorts, None if Python does, and ``unordered`` that nobody cares. ``skip`` and
     ``most`` are for the engine, ``offset`` and ``limit`` for Python: where one pair is set, the
     other is empty.
-    ``names`` are the stored fields that will be read, None for all of them.
+    ``names`` are the stored fields that will be read, None for all of them. ``expected`` is how
+    many records the engine is thought to find, None where nobody asked.
     """
 
     schema: Schema
@@ -99,6 +100,7 @@ class Plan:
     offset: int = 0
     limit: int | None = None
     names: frozenset[str] | None = None
+    expected: int | None = None
 
     @property
     def exact(self) -> bool:
@@ -217,11 +219,14 @@ def make_plan(
         most=limit if pushes else None,
         offset=0 if pushes else offset,
         limit=None if pushes else limit,
-        names=None if names is None else names | _names(rest) | {t.place.stored for t in order},
+        names=None
+        if names is None
+        else names | condition_names(rest) | {t.place.stored for t in order},
     )
 
 
-def _names(condition: Condition) -> frozenset[str]:
+def condition_names(condition: Condition) -> frozenset[str]:
+    """Return the stored fields that it takes to decide *condition*."""
     return frozenset(compile_condition(condition).names)
 
 

@@ -72,12 +72,23 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A declared index: the fields that it covers, by their stored names, in order."""
+    """A declared index: what it covers, in order.
+
+    ``fields`` are the stored names of the fields, ``paths`` the stored paths from there on, which
+    ``places`` tell all about. ``kind`` is the name of a further kind of index, such as "trigram".
+    ``where`` holds for every record in a partial index. ``ordered`` says that it is to find and
+    sort records; one that is not only keeps values unique.
+    """
 
     name: str
     fields: tuple[str, ...]
     unique: bool = False
     kind: str = ""
+    paths: tuple[tuple[str, ...], ...] = ()
+    places: tuple[Place, ...] = ()
+    where: Condition = conditions.EVERYTHING
+    caseless: bool = False
+    ordered: bool = True
 
 
 @dataclass(eq=False)

@@ -1,12 +1,13 @@
 """How a storage lays out its records in tables of bytes, and how an engine lets it at them.
 
-``meta`` holds the format and one entry a collection, ``records:person`` the records by key, and
-``unique:person:email`` the key of the record that has a value.
+``meta`` holds the format and one entry a collection, ``records:person`` the records by key,
+``unique:person:email`` the key of the record that has a value, and ``index:person:age`` pairs of an
+entry and the key of its record, where the storage keeps ordered indexes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from pymodels.changes import Change
 from pymodels.errors import ModelError
 from pymodels.indexes import IndexRecord
+from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
 
 FORMAT: Final = 1
@@ -25,6 +27,7 @@ class CollectionRecord(msgspec.Struct):
 
     key: str
     indexes: dict[str, IndexRecord] = {}
+    ordered: dict[str, OrderedIndex] = {}
 
 
 META: Final = "meta"
@@ -38,12 +41,25 @@ def unique_table(collection: str, index: str) -> str:
     return f"unique:{collection}:{index}"
 
 
-def tables_for(changes: Sequence[Change]) -> list[str]:
+INDEX: Final = "index:"
+"""What the names of the tables begin with that hold several keys under an entry."""
+
+
+def index_table(collection: str, index: str) -> str:
+    return f"{INDEX}{collection}:{index}"
+
+
+def tables_for(
+    changes: Sequence[Change], ordered: Callable[[Schema], Iterable[OrderedIndex]]
+) -> list[str]:
+    """Return the names of the tables that a batch may write to."""
     names = {META: None}
     for schema in {id(change.schema): change.schema for change in changes}.values():
         names[records_table(schema.collection)] = None
         for index in schema.unique:
             names[unique_table(schema.collection, index.name)] = None
+        for one in ordered(schema):
+            names[index_table(schema.collection, one.name)] = None
     return list(names)
 
 
@@ -72,6 +88,27 @@ class View(Protocol):
         """Return how many pairs the table has."""
 
 
+class IndexView(View, Protocol):
+    """Tables to read, ordered indexes among them; storages with ``keeps_indexes`` have these."""
+
+    def open(self, tables: Iterable[str]) -> None:
+        """Make sure that one state is seen of all these tables."""
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        """Return the pairs that there are of *keys*, in their order."""
+
+    def entries(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of entry and key of an index, as ``items`` does; ties are by key."""
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        """Return the keys of the records that have this entry, in order."""
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        """Return how many records have this entry."""
+
+
 class Batch(View, Protocol):
     """Tables to write: nobody else sees the changes before ``commit``."""
 
@@ -86,3 +123,16 @@ class Batch(View, Protocol):
 
     def rollback(self) -> None:
         """Forget all changes, and end the batch; doing so again does no harm."""
+
+
+class IndexBatch(Batch, IndexView, Protocol):
+    """Tables to write, ordered indexes among them."""
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Put pairs of entry and key into an index, those that are there already included."""
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take pairs of entry and key out of an index, as far as they are there."""
+
+    def drop(self, table: str) -> None:
+        """Remove a table with all that it holds."""

@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
@@ -19,7 +19,7 @@ from pymodels.errors import SettingsError, TransactionError
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
-from pymodels.tables import Batch, View
+from pymodels.tables import INDEX, Batch, IndexView
 
 _CHUNK: Final = 256
 """How many keys an iteration looks ahead; changes further on are seen."""
@@ -51,6 +51,7 @@ class Storage(KeyValueStorage):
 
     query_class = Query
     capabilities: ClassVar[frozenset[str]] = frozenset({"transactions", "unique", "nul"})
+    keeps_indexes = True
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Storage(KeyValueStorage):
             raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
         self._tables: dict[str, _Table] = {}
+        self._indexes: dict[str, _Index] = {}
         self._writing = threading.Lock()
         self._writer: int | None = None
         self._revision = 0
@@ -108,7 +110,7 @@ class Storage(KeyValueStorage):
         return self._revision
 
     def view(self) -> _View:
-        return _View(self._tables)
+        return _View(self._tables, self._indexes)
 
     def batch(self) -> Batch:
         if not self._writing.acquire(blocking=False):
@@ -181,11 +183,62 @@ class _Table:
         return order
 
 
-class _View(View):
+class _Index:
+    """Keys by entry, and the entries in order as far as somebody has asked for that."""
+
+    __slots__ = ("keys", "order", "size")
+
+    def __init__(self) -> None:
+        self.keys: dict[bytes, list[bytes]] = {}
+        self.order: list[bytes] | None = []
+        self.size = 0
+
+    def add(self, entry: bytes, key: bytes) -> None:
+        found = self.keys.get(entry)
+        if found is None:
+            self.keys[entry] = [key]
+            order = self.order
+            if order is not None and (not order or order[-1] < entry):
+                order.append(entry)
+            else:
+                self.order = None
+        elif found[-1] < key:
+            found.append(key)
+        else:
+            at = bisect_left(found, key)
+            if found[at] == key:
+                return
+            found.insert(at, key)
+        self.size += 1
+
+    def remove(self, entry: bytes, key: bytes) -> None:
+        found = self.keys.get(entry)
+        at = 0 if found is None else bisect_left(found, key)
+        if found is None or at == len(found) or found[at] != key:
+            return
+        self.size -= 1
+        if len(found) > 1:
+            del found[at]
+        else:
+            del self.keys[entry]
+            self.order = None
+
+    def between(self, low: bytes | None, high: bytes | None) -> list[bytes]:
+        """Return the entries from *low* (included) to *high*, in order."""
+        order = self.order
+        if order is None:
+            order = self.order = sorted(self.keys)
+        start = 0 if low is None else bisect_left(order, low)
+        stop = len(order) if high is None else bisect_left(order, high)
+        return order[start:stop]
+
+
+class _View(IndexView):
     """The tables as they are at each moment; an iteration goes on from the last key that it saw."""
 
-    def __init__(self, tables: dict[str, _Table]) -> None:
+    def __init__(self, tables: dict[str, _Table], indexes: dict[str, _Index]) -> None:
         self._tables = tables
+        self._indexes = indexes
 
     def __enter__(self) -> Self:
         return self
@@ -216,8 +269,44 @@ class _View(View):
                 low = keys[-1] + b"\0"
 
     def count(self, table: str) -> int:
+        if table.startswith(INDEX):
+            index = self._indexes.get(table)
+            return 0 if index is None else index.size
         found = self._tables.get(table)
         return 0 if found is None else len(found.values)
+
+    # --- indexes ----------------------------------------------------------------------------
+
+    def open(self, tables: Iterable[str]) -> None:
+        pass  # there is but one state
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        found = self._tables.get(table)
+        if found is None:
+            return []
+        get = found.values.get
+        # At once, so that no write comes between an index and its records.
+        return [(key, stored) for key in keys if (stored := get(key)) is not None]
+
+    def entries(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        index = self._indexes.get(table)
+        if index is None:
+            return
+        entries = index.between(low, high)
+        for entry in reversed(entries) if descending else entries:
+            keys = index.keys.get(entry, [])
+            for key in reversed(keys) if descending else list(keys):
+                yield entry, key
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        index = self._indexes.get(table)
+        return [] if index is None else list(index.keys.get(entry, ()))
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        index = self._indexes.get(table)
+        return 0 if index is None else len(index.keys.get(entry, ()))
 
 
 def _forward(order: list[bytes], low: bytes | None, high: bytes | None) -> list[bytes]:
@@ -236,9 +325,11 @@ class _Batch(_View):
     """Changes kept aside until they are committed; what is read sees them."""
 
     def __init__(self, storage: Storage) -> None:
-        super().__init__(storage._tables)
+        super().__init__(storage._tables, storage._indexes)
         self._storage = storage
         self._changes: dict[str, dict[bytes, Any]] = {}
+        self._dropped: list[str] = []
+        self._entries: dict[str, dict[tuple[bytes, bytes], bool]] = {}
         self._lock = storage._writing
         self._open = True
 
@@ -267,8 +358,43 @@ class _Batch(_View):
     def delete(self, table: str, key: bytes) -> None:
         self._changes.setdefault(table, {})[key] = _GONE
 
+    # --- indexes ----------------------------------------------------------------------------
+
+    def entries(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        changed = self._entries.get(table, {})
+        found = (
+            set()
+            if table in self._dropped
+            else set(super().entries(table, low, high, descending=False))
+        )
+        for pair, there in changed.items():
+            if (low is None or pair[0] >= low) and (high is None or pair[0] < high):
+                (found.add if there else found.discard)(pair)
+        return iter(sorted(found, reverse=descending))
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        if table in self._entries or table in self._dropped:
+            return [key for _, key in self.entries(table, entry, entry + b"\0", descending=False)]
+        return super().under(table, entry)
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        return len(self.under(table, entry))
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, True))
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, False))
+
+    def drop(self, table: str) -> None:
+        self._entries.pop(table, None)
+        self._dropped.append(table)
+
     def commit(self) -> None:
         try:
+            self._commit_entries()
             for name, changes in self._changes.items():
                 table = self._tables.get(name)
                 if table is None:
@@ -281,6 +407,19 @@ class _Batch(_View):
             self._storage._revision += 1
         finally:
             self._end()
+
+    def _commit_entries(self) -> None:
+        for name in self._dropped:
+            self._indexes.pop(name, None)
+        for name, pairs in self._entries.items():
+            index = self._indexes.get(name)
+            if index is None:
+                index = self._indexes.setdefault(name, _Index())
+            for (entry, key), there in pairs.items():
+                if there:
+                    index.add(entry, key)
+                else:
+                    index.remove(entry, key)
 
     def rollback(self) -> None:
         if self._open:

@@ -35,7 +35,7 @@ class Storage(KeyValueStorage):
     Args:
         path: the file; created when missing, in a folder that exists.
         read_only: open for reading; the file must exist.
-        max_tables: how many collections and unique indexes the file may have, together.
+        max_tables: how many collections and indexes the file may have, together.
         max_readers: how many readers, over all processes, may be at work at once.
         map_size: the most bytes that the file can grow to; by default a tebibyte, or as much of it
             as the machine lets a process reserve.
@@ -48,6 +48,7 @@ class Storage(KeyValueStorage):
         {"transactions", "durable", "persistent", "processes", "snapshot", "unique", "nul"}
     )
     longest_key = LONGEST_KEY
+    keeps_indexes = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from pymodels.errors import (
     StorageReadOnly,
     TransactionError,
 )
+from pymodels.tables import INDEX
 
 _MAP_SIZE: Final = 1 << 40
 """How much address space is reserved; the file itself grows only as it is written."""
@@ -245,12 +246,20 @@ class Environment:
         try:
             with self.handle.begin(write=True) as transaction:
                 made = [
-                    (name, self.handle.open_db(name.encode(), txn=transaction, create=True))
+                    (
+                        name,
+                        self.handle.open_db(
+                            name.encode(),
+                            txn=transaction,
+                            create=True,
+                            dupsort=name.startswith(INDEX),
+                        ),
+                    )
                     for name in names
                 ]
         except lmdb.DbsFullError as error:
             raise StorageFull(
-                f"{self.name} has no room for another collection or unique index: open it with "
+                f"{self.name} has no room for another collection or index: open it with "
                 "a larger max_tables"
             ) from error
         except lmdb.Error as error:

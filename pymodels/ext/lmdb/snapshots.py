@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Self
 
 import lmdb
 
 from pymodels.ext.lmdb.environment import Environment
-from pymodels.tables import View
+from pymodels.tables import INDEX, IndexView
+
+_CHUNK: Final = 512
+"""How many records are asked for in one call of the driver."""
 
 LONGEST_KEY: Final = 511
 """How many bytes LMDB allows for a key."""
 
 
-class Snapshot(View):
+class Snapshot(IndexView):
     """One read transaction: a snapshot."""
 
     __slots__ = ("_opened", "_shared", "_transaction")
@@ -89,6 +93,54 @@ class Snapshot(View):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    # --- indexes ----------------------------------------------------------------------------
+
+    def open(self, tables: Iterable[str]) -> None:
+        begun = None
+        while begun is not self._transaction:
+            begun = self._transaction
+            for table in tables:
+                self._handle(table)
+
+    entries = items
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        handle = self._handle(table)
+        if handle is None or not keys:
+            return ()
+        if len(keys) <= _CHUNK:
+            return self._fetch(handle, keys)
+        chunks = (keys[at : at + _CHUNK] for at in range(0, len(keys), _CHUNK))
+        return itertools.chain.from_iterable(self._fetch(handle, chunk) for chunk in chunks)
+
+    def _fetch(self, handle: Any, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                found: list[tuple[bytes, bytes]] = cursor.getmulti(keys)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return found
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        handle = self._handle(table)
+        if handle is None:
+            return []
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                return list(cursor.iternext_dup()) if cursor.set_key(entry) else []
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        handle = self._handle(table)
+        if handle is None:
+            return 0
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                return int(cursor.count()) if cursor.set_key(entry) else 0
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
 
 def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
     if not (cursor.set_range(low[:LONGEST_KEY]) if low else cursor.first()):
@@ -148,7 +200,12 @@ class WriteBatch(Snapshot):
     def _open_here(self, table: str, *, create: bool) -> Any | None:
         """Open, for this transaction, a table that the process has not used before it began."""
         try:
-            made = self._shared.handle.open_db(table.encode(), txn=self._transaction, create=create)
+            made = self._shared.handle.open_db(
+                table.encode(),
+                txn=self._transaction,
+                create=create,
+                dupsort=table.startswith(INDEX),
+            )
         except lmdb.NotFoundError:
             return None
         except lmdb.Error as error:
@@ -170,6 +227,35 @@ class WriteBatch(Snapshot):
         if handle is not None:
             try:
                 self._transaction.delete(key, db=handle)
+            except lmdb.Error as error:
+                self._shared.fail(error)
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                cursor.putmulti(pairs)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        try:
+            for entry, key in pairs:
+                self._transaction.delete(entry, key, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def drop(self, table: str) -> None:
+        handle = self._handle(table)
+        if handle is not None:
+            try:
+                # Emptied, not deleted: other threads and processes may have it open.
+                self._transaction.drop(handle, delete=False)
             except lmdb.Error as error:
                 self._shared.fail(error)
 

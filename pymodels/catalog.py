@@ -1,0 +1,73 @@
+"""What a byte store remembers of a collection, made ready for use.
+
+A storage keeps one ``Catalog`` a collection for as long as what is stored of the collection stays
+the same bytes, so that it is decoded once, and what depends on it is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from pymodels.codecs import MessagePack
+from pymodels.indexes import IndexRecord, index_record, value_extractor
+from pymodels.ordered import EntryReader, OrderedIndex, ordered_index
+from pymodels.schema import Schema
+from pymodels.tables import CollectionRecord
+
+_SATISFIED = "what its collection had when it had all that the model declares"
+
+
+class Catalog:
+    """One collection, as a storage remembers it; ``data`` is the stored form of ``record``."""
+
+    def __init__(self, data: bytes, codec: MessagePack) -> None:
+        self.data = data
+        self.codec = codec
+        self.record = msgspec.msgpack.decode(data, type=CollectionRecord)
+        self.ordered: tuple[OrderedIndex, ...] = tuple(self.record.ordered.values())
+        self.unique: tuple[IndexRecord, ...] = tuple(self.record.indexes.values())
+        self.plans: dict[Any, Any] = {}
+
+    @cached_property
+    def entries(self) -> EntryReader:
+        """What makes entries in the ordered indexes of a record."""
+        return EntryReader(self.ordered, self.codec)
+
+    @cached_property
+    def values(self) -> Callable[[bytes], dict[str, list[Any]]]:
+        """The function from a record to its values in the unique indexes."""
+        return value_extractor(self.unique, self.codec)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The stored names of all fields on which an index depends."""
+        ordered = {part.path[0] for index in self.ordered for part in index.parts}
+        clauses = {one.path[0] for index in self.ordered for one in index.where}
+        unique = {name for record in self.unique for name in record.fields}
+        return frozenset(ordered | clauses | unique)
+
+    def has_all_of(self, schema: Schema) -> bool:
+        """Tell whether nothing that *schema* declares is missing here."""
+        return bool(schema.cache.get(_SATISFIED) == self.data)
+
+    def note(self, schema: Schema) -> None:
+        """Note that nothing that *schema* declares is missing here."""
+        schema.cache[_SATISFIED] = self.data
+
+
+def declared_unique(schema: Schema) -> Sequence[IndexRecord]:
+    """Return what a storage has to remember of the unique indexes of a model."""
+    return [index_record(schema, index) for index in schema.unique]
+
+
+def declared_ordered(schema: Schema, codec: MessagePack) -> Sequence[OrderedIndex]:
+    """Return what a storage has to remember of the ordered indexes of a model."""
+    found: Sequence[OrderedIndex] | None = schema.cache.get("ordered indexes")
+    if found is None:
+        made = [ordered_index(schema, index, codec) for index in schema.indexes]
+        found = schema.cache["ordered indexes"] = [one for one in made if one is not None]
+    return found

@@ -1,0 +1,239 @@
+"""Finding records in the tables of a byte store, as a plan's fragment says."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, Final
+
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_in, outside
+from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, after_prefix, bounds, possible_keys
+from pymodels.catalog import Catalog
+from pymodels.indexes import entry
+from pymodels.ordered import LONGEST
+from pymodels.planning import Pair, Plan, matcher, sort_key
+from pymodels.schema import Schema
+from pymodels.tables import IndexView, View, index_table, records_table, unique_table
+
+if TYPE_CHECKING:
+    from pymodels.keyvalue import KeyValueStorage
+
+Raw = tuple[bytes, bytes]
+"""A record by its encoded key."""
+
+_EMPTY: Final = b"\x80"
+"""A record without fields, where nobody looks at them."""
+
+_CHUNK: Final = 256
+
+
+def tables_of(plan: Plan) -> list[str]:
+    """Return the index tables that a plan reads."""
+    collection = plan.schema.collection
+    indexes = {index.name for index in indexes_in(plan.native)}
+    if isinstance(plan.native_order, IndexOrder):
+        indexes.add(plan.native_order.index.name)
+    return [index_table(collection, name) for name in sorted(indexes)]
+
+
+def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
+    """Tell whether the indexes of a plan are as they were when it was made."""
+    known = {} if catalog is None else catalog.record.ordered
+    indexes = list(indexes_in(plan.native))
+    if isinstance(plan.native_order, IndexOrder):
+        indexes.append(plan.native_order.index)
+    return all(known.get(index.name) == index for index in indexes)
+
+
+def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator[Pair]:
+    """Yield what a plan finds by indexes, in the order of keys or as they come."""
+    decode, skip, most = plan.schema.key.decode, plan.skip, plan.most
+    collection = plan.schema.collection
+    keys = found_keys(view, plan.schema, catalog, plan.native)
+    if plan.native_order == "descending keys":
+        keys.sort(reverse=True)
+    elif plan.native_order is not None:
+        keys.sort()
+    if skip or most is not None:
+        keys = keys[skip : None if most is None else skip + most]
+    if plan.names is not None and not plan.names:
+        for key in keys:
+            yield decode(key), _EMPTY
+        return
+    for key, stored in view.fetch(records_table(collection), keys):
+        yield decode(key), stored
+
+
+def found_keys(
+    view: IndexView, schema: Schema, catalog: Catalog | None, fragment: Any
+) -> list[bytes]:
+    """Return the encoded keys of the records that a fragment finds, each once."""
+    match fragment:
+        case InIndex(index, ranges, points):
+            table = index_table(schema.collection, index.name)
+            if points:
+                if len(ranges) == 1:
+                    return view.under(table, ranges[0][0])
+                keys = [key for low, _ in ranges for key in view.under(table, low)]
+            else:
+                keys = [
+                    key
+                    for low, high in ranges
+                    for _, key in view.entries(table, low, high, descending=False)
+                ]
+            return list(dict.fromkeys(keys)) if index.repeats else keys
+        case AnyOf(parts):
+            union: dict[bytes, None] = {}
+            for part in parts:
+                union.update(dict.fromkeys(found_keys(view, schema, catalog, part)))
+            return list(union)
+        case AllOf(parts):
+            first, *others = (found_keys(view, schema, catalog, part) for part in parts)
+            for other in others:
+                there = set(other)
+                first = [key for key in first if key in there]
+            return first
+        case UniqueValue():
+            pairs = by_unique(view, schema, catalog, fragment, descending=False)
+            return [key for key, _ in pairs]
+        case _:
+            return [key for key, _ in by_keys(view, schema, fragment, descending=False)]
+
+
+def by_keys(view: View, schema: Schema, fragment: Any, *, descending: bool) -> Iterable[Raw]:
+    """Return what a fragment finds by keys alone, in their order."""
+    table, encode = records_table(schema.collection), schema.key.encode
+    match fragment:
+        case None:
+            return view.items(table, None, None, descending=descending)
+        case Keys(keys):
+            encoded = sorted(map(encode, possible_keys(schema, keys)), reverse=descending)
+            return (
+                (key, stored) for key in encoded if (stored := view.get(table, key)) is not None
+            )
+        case KeyRange():
+            low, high = bounds(schema, fragment)
+            return view.items(table, low, high, descending=descending)
+        case Prefix(text):
+            low = text.encode()
+            return view.items(table, low, after_prefix(low), descending=descending)
+    raise AssertionError(f"{fragment!r} was made by another backend")
+
+
+def by_unique(
+    view: View, schema: Schema, catalog: Catalog | None, wanted: UniqueValue, *, descending: bool
+) -> Iterable[Raw]:
+    """Return the record with a unique value, or every record if nobody has looked after that."""
+    table = records_table(schema.collection)
+    found = entry([wanted.value])
+    if catalog is None or wanted.index not in catalog.record.indexes or found is None:
+        # No model that declares the index has been written yet: look at every record.
+        return view.items(table, None, None, descending=descending)
+    key = view.get(unique_table(schema.collection, wanted.index), found)
+    stored = None if key is None else view.get(table, key)
+    return () if key is None or stored is None else ((key, stored),)
+
+
+# --- in the order of an index ---------------------------------------------------------------
+
+
+def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Pair]:
+    """Yield what a plan finds in one index, in the order of that."""
+    order: IndexOrder = plan.native_order
+    schema = plan.schema
+    table, records = (
+        index_table(schema.collection, order.index.name),
+        records_table(schema.collection),
+    )
+    decode = schema.key.decode
+    ranges: Sequence[Range] = plan.native.ranges
+    pairs = (
+        pair
+        for low, high in _arranged(ranges, order)
+        for pair in view.entries(table, low, high, descending=order.descending)
+    )
+    settled = _settled(storage, view, plan, records, pairs)
+    stop = None if plan.most is None else plan.skip + plan.most
+    if plan.names is not None and not plan.names and plan.exact:
+        for key in islice(settled, plan.skip, stop):
+            yield decode(key), _EMPTY
+        return
+    keys = islice(settled, plan.skip, stop)
+    size = 16  # a page wants few records, a long iteration many
+    while chunk := list(islice(keys, size)):
+        for key, stored in view.fetch(records, chunk):
+            yield decode(key), stored
+        size = min(_CHUNK, size * 4)
+
+
+def _arranged(ranges: Sequence[Range], order: IndexOrder) -> Sequence[Range]:
+    """Return ranges in the order in which they are read."""
+    arranged = list(ranges)
+    if order.nulls is not None:
+        others = common(arranged, outside([order.nulls]))
+        nulls = common(arranged, [order.nulls])
+        # The other way round than by nature: nulls are the least.
+        return [*nulls, *reversed(others)] if order.descending else [*others, *nulls]
+    return arranged[::-1] if order.descending else arranged
+
+
+def _settled(
+    storage: KeyValueStorage, view: IndexView, plan: Plan, records: str, pairs: Iterator[Raw]
+) -> Iterator[bytes]:
+    """Yield keys, those under entries that were cut sorted by what their records hold."""
+    for cut, group in groupby(pairs, key=_cut_entry):
+        if cut is None:
+            for _, key in group:
+                yield key
+        else:
+            keys = [key for _, key in group]
+            yield from _sorted_by_record(storage, view, plan, records, keys)
+
+
+def _cut_entry(pair: Raw) -> bytes | None:
+    return pair[0] if len(pair[0]) >= LONGEST else None
+
+
+def _sorted_by_record(
+    storage: KeyValueStorage, view: IndexView, plan: Plan, records: str, keys: Sequence[bytes]
+) -> list[bytes]:
+    decode, by = plan.schema.key.decode, sort_key(storage, plan)
+    found = [(by((decode(key), stored)), key) for key, stored in view.fetch(records, keys)]
+    return [key for _, key in sorted(found, key=lambda pair: pair[0])]
+
+
+# --- without indexes ------------------------------------------------------------------------
+
+
+def without_indexes(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Pair]:
+    """Yield what a plan asks for by looking at every record: an index has gone meanwhile."""
+    decode = plan.schema.key.decode
+    matches = matcher(storage.codec, plan.schema, plan.condition)
+    every = view.items(records_table(plan.schema.collection), None, None, descending=False)
+    rows: Iterable[Pair] = ((decode(key), stored) for key, stored in every)
+    rows = (row for row in rows if matches(*row))
+    stop = None if plan.most is None else plan.skip + plan.most
+    if plan.native_order is not None:
+        by = sort_key(storage, plan)
+        rows = sorted(rows, key=by) if stop is None else heapq.nsmallest(stop, rows, key=by)
+    return islice(iter(rows), plan.skip, stop)
+
+
+def count_found(view: IndexView, catalog: Catalog | None, plan: Plan) -> int:
+    """Count what a plan finds by indexes alone."""
+    fragment = plan.native
+    if isinstance(fragment, InIndex) and not fragment.index.repeats:
+        table = index_table(plan.schema.collection, fragment.index.name)
+        if fragment.points:
+            found = sum(view.count_under(table, low) for low, _ in fragment.ranges)
+        else:
+            found = sum(
+                1
+                for low, high in fragment.ranges
+                for _ in view.entries(table, low, high, descending=False)
+            )
+    else:
+        found = len(found_keys(view, plan.schema, catalog, fragment))
+    found = max(0, found - plan.skip)
+    return found if plan.most is None else min(plan.most, found)
