@@ -66,8 +66,10 @@ class BatchWriter:
         self.known: dict[str, Catalog] = {}
         # Of each record that an index may have to do with: its schema, what it was and what it is.
         self.moves: dict[tuple[str, bytes], list[Any]] = {}
+        self.has_changes = False
 
-    def write(self, changes: Sequence[Change]) -> None:
+    def write(self, changes: Sequence[Change]) -> bool:
+        """Carry out *changes*; tell whether the tables are others than before."""
         # Every model's indexes are known before the first change, whichever of them writes first.
         for schema in {id(change.schema): change.schema for change in changes}.values():
             self.know(schema)
@@ -82,6 +84,7 @@ class BatchWriter:
                     self.update_unique(catalog, moves)
                 if catalog.ordered and moves:
                     self.update_ordered(catalog, collection, moves)
+        return self.has_changes
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
@@ -105,6 +108,9 @@ class BatchWriter:
             batch.put(table, key, after)
         elif found is not None:
             batch.delete(table, key)
+        else:
+            return
+        self.has_changes = True
         if known.names and found != after and not _leaves_alone(change, known.names):
             move = self.moves.setdefault((schema.collection, key), [schema, found, after])
             move[2] = after
@@ -138,6 +144,7 @@ class BatchWriter:
             record.ordered[index.name] = index
             is_new = True
         if is_new or catalog is None:
+            self.has_changes = True
             self.batch.put(META, b"format", b"%d" % FORMAT)
             catalog = self.remember(name, record)
         catalog.note(schema)

@@ -6,16 +6,14 @@ shared with the store. After a fork, parent and child each have a copy of their 
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
 from pymodels.checks import Unfit
-from pymodels.errors import SettingsError, TransactionError
+from pymodels.concurrency import Uninterrupted
+from pymodels.errors import SettingsError
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
@@ -69,10 +67,8 @@ class Storage(KeyValueStorage):
         super().__init__(name=name, read_only=False)
         self._tables: dict[str, _Table] = {}
         self._indexes: dict[str, _Index] = {}
-        self._writing = threading.Lock()
-        self._writer: int | None = None
+        self._applying = Uninterrupted()
         self._revision = 0
-        _STORAGES.add(self)
         for collection, records in (data or {}).items():
             self._fill(collection, records)
         self.read_only = read_only
@@ -113,33 +109,10 @@ class Storage(KeyValueStorage):
         return _View(self._tables, self._indexes)
 
     def batch(self) -> Batch:
-        if not self._writing.acquire(blocking=False):
-            if self._writer == threading.get_ident():
-                raise TransactionError(
-                    f"{self.name}: this thread has prepared a batch, and would wait for itself: "
-                    "commit that or roll it back first"
-                )
-            self._writing.acquire()
-        self._writer = threading.get_ident()
         return _Batch(self)
 
     def close(self) -> None:
         self.closed = True
-
-    def _after_fork(self) -> None:
-        self._writing = threading.Lock()  # another thread of the parent may have held it
-        self._writer = None
-
-
-_STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    for storage in list(_STORAGES):
-        storage._after_fork()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
@@ -155,53 +128,67 @@ def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
 
 
 class _Table:
-    """Values by key, and the keys in order as far as somebody has asked for that."""
+    """Values by key, and the keys in order as far as somebody has asked for that.
 
-    __slots__ = ("order", "values")
+    One thread writes at a time, but any number read, and a reader may put the keys in order while
+    they change. So an order counts only for the stamp that it was made under.
+    """
+
+    __slots__ = ("ordered", "stamp", "values")
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
-        self.order: list[bytes] | None = []
+        self.stamp = 0
+        self.ordered: tuple[int, list[bytes]] = (0, [])
 
     def put(self, key: bytes, value: bytes) -> None:
-        order = self.order
-        if key not in self.values and order is not None:
-            if not order or order[-1] < key:
-                order.append(key)
-            else:
-                self.order = None
+        if key in self.values:
+            self.values[key] = value
+            return
         self.values[key] = value
+        stamp, order = self.ordered
+        if stamp == self.stamp and (not order or order[-1] < key):
+            order.append(key)
+            self.ordered = (stamp + 1, order)
+        self.stamp += 1
 
     def delete(self, key: bytes) -> None:
         if self.values.pop(key, None) is not None:
-            self.order = None
+            self.stamp += 1
 
-    def ordered(self) -> list[bytes]:
-        order = self.order
-        if order is None:
-            order = self.order = sorted(self.values)
+    def keys(self) -> list[bytes]:
+        """Return the keys in order; the list may grow at its end, and is not to be changed."""
+        stamp, order = self.ordered
+        current = self.stamp
+        if stamp != current:
+            order = sorted(self.values)
+            self.ordered = (current, order)
         return order
 
 
 class _Index:
-    """Keys by entry, and the entries in order as far as somebody has asked for that."""
+    """Keys by entry, and the entries in order as far as somebody has asked for that.
 
-    __slots__ = ("keys", "order", "size")
+    As in a table, an order counts only for the stamp that it was made under.
+    """
+
+    __slots__ = ("keys", "ordered", "size", "stamp")
 
     def __init__(self) -> None:
         self.keys: dict[bytes, list[bytes]] = {}
-        self.order: list[bytes] | None = []
+        self.stamp = 0
+        self.ordered: tuple[int, list[bytes]] = (0, [])
         self.size = 0
 
     def add(self, entry: bytes, key: bytes) -> None:
         found = self.keys.get(entry)
         if found is None:
             self.keys[entry] = [key]
-            order = self.order
-            if order is not None and (not order or order[-1] < entry):
+            stamp, order = self.ordered
+            if stamp == self.stamp and (not order or order[-1] < entry):
                 order.append(entry)
-            else:
-                self.order = None
+                self.ordered = (stamp + 1, order)
+            self.stamp += 1
         elif found[-1] < key:
             found.append(key)
         else:
@@ -221,13 +208,15 @@ class _Index:
             del found[at]
         else:
             del self.keys[entry]
-            self.order = None
+            self.stamp += 1
 
     def between(self, low: bytes | None, high: bytes | None) -> list[bytes]:
         """Return the entries from *low* (included) to *high*, in order."""
-        order = self.order
-        if order is None:
-            order = self.order = sorted(self.keys)
+        stamp, order = self.ordered
+        current = self.stamp
+        if stamp != current:
+            order = sorted(self.keys)
+            self.ordered = (current, order)
         start = 0 if low is None else bisect_left(order, low)
         stop = len(order) if high is None else bisect_left(order, high)
         return order[start:stop]
@@ -258,7 +247,7 @@ class _View(IndexView):
             return
         chunk = _backward if descending else _forward
         values = found.values
-        while keys := chunk(found.ordered(), low, high):
+        while keys := chunk(found.keys(), low, high):
             for key in keys:
                 value = values.get(key)
                 if value is not None:
@@ -330,8 +319,6 @@ class _Batch(_View):
         self._changes: dict[str, dict[bytes, Any]] = {}
         self._dropped: list[str] = []
         self._entries: dict[str, dict[tuple[bytes, bytes], bool]] = {}
-        self._lock = storage._writing
-        self._open = True
 
     def get(self, table: str, key: bytes) -> bytes | None:
         changed = self._changes.get(table)
@@ -393,22 +380,23 @@ class _Batch(_View):
         self._dropped.append(table)
 
     def commit(self) -> None:
-        try:
-            self._commit_entries()
-            for name, changes in self._changes.items():
-                table = self._tables.get(name)
-                if table is None:
-                    table = self._tables.setdefault(name, _Table())
-                for key, value in changes.items():
-                    if value is _GONE:
-                        table.delete(key)
-                    else:
-                        table.put(key, value)
+        with self._storage._applying:
+            self._apply()
+            self._apply_entries()
             self._storage._revision += 1
-        finally:
-            self._end()
 
-    def _commit_entries(self) -> None:
+    def _apply(self) -> None:
+        for name, changes in self._changes.items():
+            table = self._tables.get(name)
+            if table is None:
+                table = self._tables.setdefault(name, _Table())
+            for key, value in changes.items():
+                if value is _GONE:
+                    table.delete(key)
+                else:
+                    table.put(key, value)
+
+    def _apply_entries(self) -> None:
         for name in self._dropped:
             self._indexes.pop(name, None)
         for name, pairs in self._entries.items():
@@ -422,10 +410,6 @@ class _Batch(_View):
                     index.remove(entry, key)
 
     def rollback(self) -> None:
-        if self._open:
-            self._end()
-
-    def _end(self) -> None:
-        self._open = False
-        self._storage._writer = None
-        self._lock.release()
+        self._changes.clear()
+        self._entries.clear()
+        self._dropped.clear()
