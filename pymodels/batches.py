@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from pymodels.catalog import Catalog, declared_unique
+from pymodels import maintenance
+from pymodels.catalog import Catalog, add_entries, declared_unique, remember
 from pymodels.changes import Change, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
@@ -57,6 +58,10 @@ _AT_ONCE: Final = 10_000
 """How many records are put into a new index together with the write that brought it."""
 
 
+_WITH_EACH: Final = 200
+"""How many more with every write after that."""
+
+
 class BatchWriter:
     """Carries out one batch of changes: records first, then what the indexes say of them."""
 
@@ -84,6 +89,10 @@ class BatchWriter:
                     self.update_unique(catalog, moves)
                 if catalog.ordered and moves:
                     self.update_ordered(catalog, collection, moves)
+                if self.has_changes and not all(index.ready for index in catalog.ordered):
+                    maintenance.step(
+                        self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
+                    )
         return self.has_changes
 
     def change(self, change: Change) -> None:
@@ -146,15 +155,9 @@ class BatchWriter:
         if is_new or catalog is None:
             self.has_changes = True
             self.batch.put(META, b"format", b"%d" % FORMAT)
-            catalog = self.remember(name, record)
+            catalog = remember(self.batch, self.storage.codec, name, record)
         catalog.note(schema)
         self.known[name] = catalog
-
-    def remember(self, name: str, record: CollectionRecord) -> Catalog:
-        """Store what is to be remembered of a collection, and return it ready for use."""
-        data = msgspec.msgpack.encode(record)
-        self.batch.put(META, f"collection:{name}".encode(), data)
-        return Catalog(data, self.storage.codec)
 
     # --- ordered indexes --------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class BatchWriter:
         if news:
             known = catalog.record
             record = CollectionRecord(known.key, known.indexes, known.ordered | news)
-            self.remember(collection, record)
+            remember(self.batch, self.storage.codec, collection, record)
 
     # --- unique entries ---------------------------------------------------------------------
 
@@ -251,19 +254,3 @@ def _leaves_alone(change: Change, names: frozenset[str]) -> bool:
         or any(path[0] in names for path in change.unset)
         or any(path[0] in names for path in change.operations)
     )
-
-
-def add_entries(
-    batch: IndexBatch, collection: str, reader: EntryReader, pairs: Sequence[tuple[bytes, bytes]]
-) -> dict[str, OrderedIndex]:
-    """Put records into indexes; return these as they are to be remembered now."""
-    added: list[list[tuple[bytes, bytes]]] = [[] for _ in reader.indexes]
-    spread: set[int] = set()
-    for key, stored in pairs:
-        for number, entries in enumerate(reader.read(stored)):
-            if len(entries) > 1:
-                spread.add(number)
-            added[number] += [(one, key) for one in entries]
-    for index, entries_of_index in zip(reader.indexes, added, strict=True):
-        batch.add(index_table(collection, index.name), sorted(entries_of_index))
-    return {index.name: index for index in reader.indexes} | reader.news(added, spread)

@@ -16,7 +16,7 @@ from pymodels.codecs import MessagePack
 from pymodels.indexes import IndexRecord, index_record, value_extractor
 from pymodels.ordered import EntryReader, OrderedIndex, ordered_index
 from pymodels.schema import Schema
-from pymodels.tables import CollectionRecord
+from pymodels.tables import META, Batch, CollectionRecord, IndexBatch, index_table
 
 _SATISFIED = "what its collection had when it had all that the model declares"
 
@@ -71,3 +71,26 @@ def declared_ordered(schema: Schema, codec: MessagePack) -> Sequence[OrderedInde
         made = [ordered_index(schema, index, codec) for index in schema.indexes]
         found = schema.cache["ordered indexes"] = [one for one in made if one is not None]
     return found
+
+
+def remember(batch: Batch, codec: MessagePack, name: str, record: CollectionRecord) -> Catalog:
+    """Store what is to be remembered of a collection, and return it ready for use."""
+    data = msgspec.msgpack.encode(record)
+    batch.put(META, f"collection:{name}".encode(), data)
+    return Catalog(data, codec)
+
+
+def add_entries(
+    batch: IndexBatch, collection: str, reader: EntryReader, pairs: Sequence[tuple[bytes, bytes]]
+) -> dict[str, OrderedIndex]:
+    """Put records into indexes; return these as they are to be remembered now."""
+    added: list[list[tuple[bytes, bytes]]] = [[] for _ in reader.indexes]
+    spread: set[int] = set()
+    for key, stored in pairs:
+        for number, entries in enumerate(reader.read(stored)):
+            if len(entries) > 1:
+                spread.add(number)
+            added[number] += [(one, key) for one in entries]
+    for index, entries_of_index in zip(reader.indexes, added, strict=True):
+        batch.add(index_table(collection, index.name), sorted(entries_of_index))
+    return {index.name: index for index in reader.indexes} | reader.news(added, spread)

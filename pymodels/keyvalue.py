@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from pymodels import conditions
+from pymodels import conditions, maintenance
 from pymodels.batches import BatchWriter, check_key, check_name
 from pymodels.byindex import AllOf, AnyOf, ByIndex, IndexOrder, InIndex
 from pymodels.bykey import ByKey, UniqueValue
@@ -46,6 +46,7 @@ from pymodels.tables import (
     META,
     Batch,
     CollectionRecord,
+    IndexBatch,
     IndexView,
     View,
     check_key_kind,
@@ -186,13 +187,17 @@ class KeyValueStorage(Storage):
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
         with self.view() as view:
-            return {
-                name[len("collection:") :]: kind_named(
-                    msgspec.msgpack.decode(value, type=CollectionRecord).key
-                )
-                for key, value in view.items(META, b"collection:", b"collection;", descending=False)
-                if (name := key.decode())
-            }
+            return self.collections_in(view)
+
+    def collections_in(self, view: View) -> Mapping[str, KeyKind]:
+        """Return what ``collections`` does, of one state of the tables."""
+        return {
+            name[len("collection:") :]: kind_named(
+                msgspec.msgpack.decode(value, type=CollectionRecord).key
+            )
+            for key, value in view.items(META, b"collection:", b"collection;", descending=False)
+            if (name := key.decode())
+        }
 
     def catalog(self, view: View, name: str) -> Catalog | None:
         """Return what is remembered of a collection, None if nothing is."""
@@ -220,7 +225,9 @@ class KeyValueStorage(Storage):
         self.check_writable()
         for name in {change.schema.collection for change in changes}:
             check_name(self, name)
-        prepared = self._begin(tables_for(changes, self.ordered_indexes))
+        prepared = self._begin(
+            tables_for([change.schema for change in changes], self.ordered_indexes)
+        )
         try:
             prepared.carry_out(self, changes)
         except BaseException:
@@ -237,6 +244,62 @@ class KeyValueStorage(Storage):
         except BaseException:
             turn.release()
             raise
+
+    @contextmanager
+    def writing(self, tables: Sequence[str] = ()) -> Iterator[IndexBatch]:
+        """Return a context with a batch, committed at its end or rolled back by an exception."""
+        self.check_writable()
+        prepared = self._begin(tables)
+        try:
+            yield cast("IndexBatch", prepared.batch)
+        except BaseException:
+            prepared.rollback()
+            raise
+        prepared.has_changes = True
+        prepared.commit()
+
+    # --- indexes ----------------------------------------------------------------------------
+
+    def build_indexes(
+        self, *models: type[Model], progress: maintenance.Progress | None = None
+    ) -> None:
+        """Build what *models* declare and the storage does not have yet, and what is half built.
+
+        Few records are indexed together with the first write through a model, many bit by bit with
+        every write: this does all that is left. It goes on where a build was interrupted; others
+        read and write meanwhile, by the indexes that are ready.
+
+        Args:
+            models: whose indexes to build; none for whatever was begun in any collection.
+            progress: called with a collection's name, how many records were done, and how many
+                there are.
+        """
+        schemas: list[Schema] = [model.__schema__ for model in models]
+        for schema in schemas:
+            with self.writing(tables_for([schema], self.ordered_indexes)) as batch:
+                BatchWriter(self, batch).know(schema)
+        collections = {schema.collection: None for schema in schemas} or dict.fromkeys(
+            self.collections()
+        )
+        maintenance.build(self, collections, progress)
+
+    def drop_indexes(self, model: type[Model], *names: str) -> list[str]:
+        """Drop indexes of a model's collection, and return their names.
+
+        Without *names*, all that *model* does not declare. An index that it still declares, or some
+        other model, is made anew by the next write through that. Raises ``UsageError`` for a name
+        that no index has.
+        """
+        return maintenance.drop(self, model.__schema__, names)
+
+    def check(self, *, repair: bool = False) -> maintenance.Check:
+        """Compare all indexes with the records, and return what was wrong.
+
+        With *repair*, indexes that are wrong are built anew, in one batch. Records that cannot be
+        read are named, and left as they are.
+        """
+        self.check_open()
+        return maintenance.check(self, repair=repair)
 
     def check_change(self, change: Change) -> None:
         check_key(self, change)
@@ -280,14 +343,14 @@ class _PreparedBatch(Prepared):
     def __init__(self, batch: Batch, turn: Turn) -> None:
         self.batch = batch
         self._turn = turn
-        self._has_changes = False
+        self.has_changes = False
 
     def carry_out(self, storage: KeyValueStorage, changes: Sequence[Change]) -> None:
-        self._has_changes = BatchWriter(storage, self.batch).write(changes)
+        self.has_changes = BatchWriter(storage, self.batch).write(changes)
 
     def commit(self) -> None:
         try:
-            if self._has_changes:
+            if self.has_changes:
                 self.batch.commit()
             else:  # what only asserts leaves the revision as it was
                 self.batch.rollback()

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pymodels.changes import Change
 from pymodels.errors import ModelError
 from pymodels.indexes import IndexRecord
 from pymodels.ordered import OrderedIndex
@@ -50,11 +49,11 @@ def index_table(collection: str, index: str) -> str:
 
 
 def tables_for(
-    changes: Sequence[Change], ordered: Callable[[Schema], Iterable[OrderedIndex]]
+    schemas: Sequence[Schema], ordered: Callable[[Schema], Iterable[OrderedIndex]]
 ) -> list[str]:
     """Return the names of the tables that a batch may write to."""
     names = {META: None}
-    for schema in {id(change.schema): change.schema for change in changes}.values():
+    for schema in {id(schema): schema for schema in schemas}.values():
         names[records_table(schema.collection)] = None
         for index in schema.unique:
             names[unique_table(schema.collection, index.name)] = None
