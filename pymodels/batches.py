@@ -54,7 +54,7 @@ def check_name(storage: KeyValueStorage, name: str) -> None:
         )
 
 
-_AT_ONCE: Final = 10_000
+AT_ONCE: Final = 10_000
 """How many records are put into a new index together with the write that brought it."""
 
 
@@ -166,7 +166,7 @@ class BatchWriter:
         table = records_table(collection)
         if not added or self.batch.count(table) == 0:
             return added
-        if self.batch.count(table) > _AT_ONCE:
+        if self.batch.count(table) > AT_ONCE:
             return [msgspec.structs.replace(index, ready=False) for index in added]
         pairs = list(self.batch.items(table, None, None, descending=False))
         reader = EntryReader(added, self.storage.codec)

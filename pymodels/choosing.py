@@ -30,6 +30,7 @@ from pymodels.byindex import (
 )
 from pymodels.bykey import Keys, UniqueValue
 from pymodels.conditions import And, Condition, Lookup
+from pymodels.fetching import by_keys
 from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, clause, conjuncts
 from pymodels.planning import Plan, Term, condition_names, split
 from pymodels.schema import Schema
@@ -43,7 +44,19 @@ _FETCH, _PROBE, _ENTRY, _SORT = 1.0, 1.5, 0.2, 2.5
 sort a record: measured in microseconds, used as proportions."""
 
 _COUNTED: Final = 256
-"""How many entries are counted before their number is estimated."""
+"""How many entries are always counted before their number is estimated."""
+
+_COUNTED_SHARE: Final = 64
+"""A range is counted up to this part of all records, as reading them would take much longer."""
+
+_SAMPLED: Final = 20_000
+"""The most entries that are gone through once to take a sample of them."""
+
+_UNKNOWN_SHARE: Final = 8
+"""What part of all records a long range is thought to be where there is no sample."""
+
+_UNDECIDED: Final = 0.1
+"""What part of the records a condition is thought to keep that no index decides."""
 
 _MOST_RANGES: Final = 1000
 
@@ -214,11 +227,13 @@ Sample: TypeAlias = tuple[int, list[bytes]]
 class Expectations:
     """How many records a fragment finds, as far as can be told in a moment."""
 
-    def __init__(self, storage: KeyValueStorage, view: IndexView, collection: str) -> None:
+    def __init__(self, storage: KeyValueStorage, view: IndexView, schema: Schema) -> None:
         self.view = view
-        self.collection = collection
+        self.schema = schema
+        self.collection = collection = schema.collection
         self.samples: dict[str, Sample] = storage.samples
         self.records = view.count(records_table(collection))
+        self.counted = max(_COUNTED, self.records // _COUNTED_SHARE)
 
     def of(self, fragment: Any) -> int:
         match fragment:
@@ -234,8 +249,16 @@ class Expectations:
                 return min(map(self.of, parts))
             case None:
                 return self.records
-            case _:  # a range of keys, of which nothing is known
-                return self.records // 3
+            case _:
+                return self._of_keys(fragment)
+
+    def _of_keys(self, fragment: Any) -> int:
+        """Count a range of keys, up to where reading it would take much longer than that."""
+        found = by_keys(self.view, self.schema, fragment, descending=False)
+        counted = sum(1 for _ in islice(found, self.counted))
+        if counted < self.counted:
+            return counted
+        return max(counted, self.records // _UNKNOWN_SHARE)
 
     def _in_index(self, fragment: InIndex) -> int:
         table = index_table(self.collection, fragment.index.name)
@@ -250,16 +273,19 @@ class Expectations:
         return total * len(ranges) // max(1, len(some))
 
     def _between(self, table: str, low: bytes, high: bytes) -> int:
+        size = self.view.count(table)
+        most = _COUNTED if size <= _SAMPLED else self.counted
         entries = self.view.entries(table, low, high, descending=False)
-        counted = sum(1 for _ in islice(entries, _COUNTED))
-        if counted < _COUNTED:
+        counted = sum(1 for _ in islice(entries, most))
+        if counted < most:
             return counted
-        size, sample = self._sample(table)
+        if size > _SAMPLED:
+            return max(counted, size // _UNKNOWN_SHARE)
+        size, sample = self._sample(table, size)
         inside = sum(1 for one in sample if low <= one < high)
         return max(counted, inside * size // max(1, len(sample)))
 
-    def _sample(self, table: str) -> Sample:
-        size = self.view.count(table)
+    def _sample(self, table: str, size: int) -> Sample:
         known = self.samples.get(table)
         if known is not None and abs(known[0] - size) * 4 <= size:
             return known
@@ -297,7 +323,7 @@ def choose(
     chosen, native_order = _obvious(native, found), None if by_key is NotImplemented else by_key
     if chosen is None or ordered:
         with look() as view:
-            expectations = Expectations(storage, view, schema.collection)
+            expectations = Expectations(storage, view, schema)
             if chosen is None:
                 chosen = _best(native, found, expectations)
             expected = expectations.of(chosen.fragment)
@@ -400,7 +426,8 @@ def _pays(
     if len(one.candidate.exact) < parts:
         looks = _PROBE
         if stop is not None:  # as many are read as it takes to find so many
-            share = expected / max(1, expectations.records) if chosen.fragment is not None else 0.3
+            share = expected / max(1, expectations.records)
+            share *= _UNDECIDED ** (parts - len(chosen.exact))
             reads = int(stop / max(share, 1e-6))
     elif stop is not None:
         reads = stop

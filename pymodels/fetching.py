@@ -49,20 +49,18 @@ def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
 def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator[Pair]:
     """Yield what a plan finds by indexes, in the order of keys or as they come."""
     decode, skip, most = plan.schema.key.decode, plan.skip, plan.most
-    collection = plan.schema.collection
-    keys = found_keys(view, plan.schema, catalog, plan.native)
-    if plan.native_order == "descending keys":
-        keys.sort(reverse=True)
-    elif plan.native_order is not None:
-        keys.sort()
-    if skip or most is not None:
-        keys = keys[skip : None if most is None else skip + most]
-    if plan.names is not None and not plan.names:
-        for key in keys:
-            yield decode(key), _EMPTY
-        return
-    for key, stored in view.fetch(records_table(collection), keys):
-        yield decode(key), stored
+    with view.steady():  # no write comes between an index and its records
+        keys = found_keys(view, plan.schema, catalog, plan.native)
+        if plan.native_order == "descending keys":
+            keys.sort(reverse=True)
+        elif plan.native_order is not None:
+            keys.sort()
+        if skip or most is not None:
+            keys = keys[skip : None if most is None else skip + most]
+        if plan.names is not None and not plan.names:
+            return ((decode(key), _EMPTY) for key in keys)
+        pairs = view.fetch(plan.schema.table, keys)
+    return ((decode(key), stored) for key, stored in pairs)
 
 
 def found_keys(
@@ -155,16 +153,30 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
     )
     settled = _settled(storage, view, plan, records, pairs)
     stop = None if plan.most is None else plan.skip + plan.most
-    if plan.names is not None and not plan.names and plan.exact:
-        for key in islice(settled, plan.skip, stop):
-            yield decode(key), _EMPTY
-        return
+    if not view.is_snapshot:  # a record may be moved on in the index while this goes through it
+        settled = _unmet(settled)
     keys = islice(settled, plan.skip, stop)
+    only_keys = plan.names is not None and not plan.names and plan.exact
     size = 16  # a page wants few records, a long iteration many
-    while chunk := list(islice(keys, size)):
-        for key, stored in view.fetch(records, chunk):
+    while True:
+        with view.steady():
+            chunk = list(islice(keys, size))
+            found: Iterable[Raw] = (
+                [(key, _EMPTY) for key in chunk] if only_keys else view.fetch(records, chunk)
+            )
+        if not chunk:
+            return
+        for key, stored in found:
             yield decode(key), stored
         size = min(_CHUNK, size * 4)
+
+
+def _unmet(keys: Iterator[bytes]) -> Iterator[bytes]:
+    met: set[bytes] = set()
+    for key in keys:
+        if key not in met:
+            met.add(key)
+            yield key
 
 
 def _arranged(ranges: Sequence[Range], order: IndexOrder) -> Sequence[Range]:

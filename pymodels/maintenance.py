@@ -44,7 +44,7 @@ Progress: TypeAlias = Callable[[str, int, int], object]
 # --- building -------------------------------------------------------------------------------
 
 
-def step(storage: KeyValueStorage, batch: IndexBatch, collection: str, size: int = STEP) -> bool:
+def step(storage: KeyValueStorage, batch: IndexBatch, collection: str, size: int) -> bool:
     """Put the next records into the indexes that are being built; tell whether more are left."""
     catalog = storage.catalog(batch, collection)
     waiting = [] if catalog is None else [one for one in catalog.ordered if not one.ready]
@@ -77,7 +77,7 @@ def build(
         more = True
         while more:
             with storage.writing() as batch:
-                more = step(storage, batch, collection)
+                more = step(storage, batch, collection, STEP)
                 total = batch.count(records_table(collection))
                 reached = _reached(storage, batch, collection, total)
             if progress is not None:
@@ -227,17 +227,18 @@ def _ordered(
     decode: Callable[[bytes], Any],
 ) -> tuple[int, list[str]]:
     """Compare one index with the records; one that is being built may lack what is to come."""
-    reader = EntryReader([index], storage.codec)
+    reader, later = EntryReader([index], storage.codec), EntryReader([index], storage.codec)
     there = set(view.entries(index_table(name, index.name), None, None, descending=False))
     wanted: set[tuple[bytes, bytes]] = set()
     required: set[tuple[bytes, bytes]] = set()
     spread = False
     for key, stored in view.items(records_table(name), None, None, descending=False):
-        (found,) = reader.read(stored)
-        spread = spread or len(found) > 1
+        is_reached = index.ready or key <= (index.position or b"")
+        (found,) = (reader if is_reached else later).read(stored)
         pairs = [(one, key) for one in found]
         wanted.update(pairs)
-        if index.ready or key <= (index.position or b""):
+        if is_reached:
+            spread = spread or len(found) > 1
             required.update(pairs)
     wrong = [f"{decode(key)!r} is missing" for _, key in sorted(required - there)]
     wrong += [f"{decode(key)!r} is there wrongly" for _, key in sorted(there - wanted)]

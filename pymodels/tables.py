@@ -8,7 +8,8 @@ entry and the key of its record, where the storage keeps ordered indexes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -90,8 +91,14 @@ class View(Protocol):
 class IndexView(View, Protocol):
     """Tables to read, ordered indexes among them; storages with ``keeps_indexes`` have these."""
 
+    is_snapshot: bool
+    """Whether the view goes on to show what was there when it was opened."""
+
     def open(self, tables: Iterable[str]) -> None:
         """Make sure that one state is seen of all these tables."""
+
+    def steady(self) -> AbstractContextManager[Any]:
+        """Return a context in which nothing changes that is read, neither here nor there."""
 
     def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """Return the pairs that there are of *keys*, in their order."""

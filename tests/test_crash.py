@@ -1,4 +1,4 @@
-"""A writer of LMDB is killed a hundred times, and nothing that it acknowledged is lost."""
+"""A writer of LMDB is killed two hundred times, and nothing that it acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pymodels import Field, Key, Model, get_storage
 from pymodels.testing.people import Account
 
-KILLS = 100
+KILLS = 120
+BUILDS_KILLED = 80
+BUILT = 1_500
 SLOTS = 40
 """Accounts hold one unique value each, out of these; batches pass the values on."""
 
@@ -30,6 +32,13 @@ class Member(Model):
     """One of the records of a batch."""
 
     batch: Field[int] = Field(index=True)
+    words: Field[list[str]] = Field(default_factory=list, index=True)
+    text: Field[str] = Field(default="", index="trigram")
+
+    class Meta:
+        """One index of several fields, and one of some records only."""
+
+        indexes = (("text", "batch"), {"fields": "batch", "where": {"text": "word 1"}})
 
 
 def open_file(path: Path) -> Any:
@@ -43,7 +52,15 @@ def write(path: Path, first: int, acknowledge: int) -> None:
         for number in range(first, first + 100_000):
             size = randomness.randrange(1, 9)
             batch = Batch(id=number, size=size, text="x" * randomness.randrange(6000))
-            members = [Member(pk=f"{number}-{n}", batch=number) for n in range(size)]
+            members = [
+                Member(
+                    pk=f"{number}-{n}",
+                    batch=number,
+                    words=["a", f"w{n}"],
+                    text=f"word {number % 3}",
+                )
+                for n in range(size)
+            ]
             if number % 3 == 0:
                 storage.save_all([batch, *members, *passed_on(storage, number)])
             else:
@@ -55,6 +72,7 @@ def write(path: Path, first: int, acknowledge: int) -> None:
                             member.save(storage)
             if number % 5 == 0:
                 Batch.objects(storage).where(pk=number - 4).update(text="")
+                Member.objects(storage).where(batch=number - 4).update(text="an older word")
             os.write(acknowledge, b"%d\n" % number)
 
 
@@ -70,7 +88,42 @@ def passed_on(storage: Any, number: int) -> list[Account]:
     return [one, other]
 
 
-def killed(path: Path, first: int, wait: float) -> list[int]:
+class Plain(Model, collection="thing"):
+    """Records before anybody thought of indexes."""
+
+    number: Field[int] = Field(default=0)
+    text: Field[str] = Field(default="")
+
+
+class Thing(Model):
+    """The same records, indexed."""
+
+    number: Field[int] = Field(default=0, index=True)
+    text: Field[str] = Field(default="", index="trigram")
+
+
+def build(path: Path, first: int, acknowledge: int) -> None:
+    """Build indexes and drop them for ever, and save records meanwhile; say of each that it was."""
+    with open_file(path) as storage:
+        numbers = iter(range(first, first + 100_000))
+
+        def save(*told: Any) -> None:
+            number = next(numbers)
+            Plain(pk=f"new {number}", number=number, text=f"text {number}").save(storage)
+            Plain.objects(storage).where(pk=f"{number % BUILT:05}").update(number=-number)
+            os.write(acknowledge, b"%d\n" % number)
+
+        while True:
+            save()
+            storage.build_indexes(Thing, progress=save)
+            save()
+            if next(numbers) % 2:
+                storage.drop_indexes(Plain)
+
+
+def killed(
+    path: Path, first: int, wait: float, write: Callable[[Path, int, int], None] = write
+) -> list[int]:
     """Let a child write from *first* on, kill it after a while, and return what it acknowledged."""
     receive, send = os.pipe()
     child = os.fork()
@@ -109,6 +162,8 @@ def check(path: Path, acknowledged: list[int]) -> int:
             assert Account.objects(storage).get(login=account.login).pk == key
             assert account.visits <= max(batches)
         assert list(unique_entries(storage)) == sorted(map(str, logins))
+        found = storage.check()
+        assert found, str(found)
         return max(batches)
 
 
@@ -134,3 +189,30 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Pa
         last = check(path, acknowledged)
         assert last - acknowledged[-1] in (0, 1), "one batch may be written and not acknowledged"
     assert len(acknowledged) >= KILLS
+
+
+def test_a_build_of_indexes_that_is_killed_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pymodels.batches.AT_ONCE", 100)
+    monkeypatch.setattr("pymodels.maintenance.STEP", 200)
+    path = tmp_path / "records.lmdb"
+    with open_file(path) as storage:
+        storage.save_all([Plain(pk=f"{n:05}", number=n, text=f"text {n}") for n in range(BUILT)])
+    randomness = random.Random(2)
+    acknowledged: set[int] = set()
+    half_built = 0
+    for _ in range(BUILDS_KILLED):
+        first = max(acknowledged, default=0) + 1_000
+        acknowledged.update(killed(path, first, randomness.random() * 0.05, build))
+        with open_file(path) as storage:
+            found = storage.check()
+            assert found, str(found)
+            keys = set(storage.keys(Plain))
+            assert keys >= {f"new {number}" for number in acknowledged}
+            catalog = storage.catalogs["thing"]
+            half_built += any(not index.ready for index in catalog.ordered)
+            number = max(acknowledged)
+            found = Thing.objects(storage).where(number=-number)
+            assert [thing.pk for thing in found] == [f"{number % BUILT:05}"]
+            several = Thing.objects(storage).where(text__contains=f"t {number}")
+            assert f"new {number}" in {thing.pk for thing in several}
+    assert half_built > BUILDS_KILLED // 10, "builds were killed in the middle, too"

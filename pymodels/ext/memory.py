@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
@@ -106,7 +107,7 @@ class Storage(KeyValueStorage):
         return self._revision
 
     def view(self) -> _View:
-        return _View(self._tables, self._indexes)
+        return _View(self._tables, self._indexes, self._applying)
 
     def batch(self) -> Batch:
         return _Batch(self)
@@ -225,9 +226,17 @@ class _Index:
 class _View(IndexView):
     """The tables as they are at each moment; an iteration goes on from the last key that it saw."""
 
-    def __init__(self, tables: dict[str, _Table], indexes: dict[str, _Index]) -> None:
+    is_snapshot = False
+
+    def __init__(
+        self,
+        tables: dict[str, _Table],
+        indexes: dict[str, _Index],
+        changing: AbstractContextManager[Any],
+    ) -> None:
         self._tables = tables
         self._indexes = indexes
+        self._changing = changing
 
     def __enter__(self) -> Self:
         return self
@@ -269,12 +278,14 @@ class _View(IndexView):
     def open(self, tables: Iterable[str]) -> None:
         pass  # there is but one state
 
+    def steady(self) -> AbstractContextManager[Any]:
+        return self._changing
+
     def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
         found = self._tables.get(table)
         if found is None:
             return []
         get = found.values.get
-        # At once, so that no write comes between an index and its records.
         return [(key, stored) for key in keys if (stored := get(key)) is not None]
 
     def entries(
@@ -285,8 +296,8 @@ class _View(IndexView):
             return
         entries = index.between(low, high)
         for entry in reversed(entries) if descending else entries:
-            keys = index.keys.get(entry, [])
-            for key in reversed(keys) if descending else list(keys):
+            keys = list(index.keys.get(entry, ()))
+            for key in reversed(keys) if descending else keys:
                 yield entry, key
 
     def under(self, table: str, entry: bytes) -> list[bytes]:
@@ -314,7 +325,7 @@ class _Batch(_View):
     """Changes kept aside until they are committed; what is read sees them."""
 
     def __init__(self, storage: Storage) -> None:
-        super().__init__(storage._tables, storage._indexes)
+        super().__init__(storage._tables, storage._indexes, nullcontext())
         self._storage = storage
         self._changes: dict[str, dict[bytes, Any]] = {}
         self._dropped: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
 
 import lmdb
@@ -15,6 +16,8 @@ from pymodels.tables import INDEX, IndexView
 _CHUNK: Final = 512
 """How many records are asked for in one call of the driver."""
 
+_STEADY: Final = nullcontext()
+
 LONGEST_KEY: Final = 511
 """How many bytes LMDB allows for a key."""
 
@@ -23,6 +26,8 @@ class Snapshot(IndexView):
     """One read transaction: a snapshot."""
 
     __slots__ = ("_opened", "_shared", "_transaction")
+
+    is_snapshot = True
 
     def __init__(self, shared: Environment) -> None:
         self._shared = shared
@@ -101,6 +106,9 @@ class Snapshot(IndexView):
             begun = self._transaction
             for table in tables:
                 self._handle(table)
+
+    def steady(self) -> AbstractContextManager[Any]:
+        return _STEADY
 
     entries = items
 
