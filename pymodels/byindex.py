@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from pymodels.bykey import Fragment, Keys
 from pymodels.encoding import FAMILIES, encode, successor, text_prefix
@@ -28,8 +29,7 @@ Range: TypeAlias = tuple[bytes, bytes]
 """Entries from the first bytes (included) to the second ones (not included)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranges:
+class Ranges(msgspec.Struct, frozen=True):
     """Where the records of a lookup lie in an index, of one value.
 
     ``points`` says that each range is one value's, ``exact`` that no other records lie there.
@@ -40,8 +40,7 @@ class Ranges:
     exact: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InIndex:
+class InIndex(msgspec.Struct, frozen=True):
     """The records with an entry in some ranges of an index, which are in order and do not meet.
 
     ``points`` says that each range holds a single entry.
@@ -60,8 +59,7 @@ class InIndex:
         return f"range of index on {self.index.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class AllOf:
+class AllOf(msgspec.Struct, frozen=True):
     """The records that every part finds."""
 
     parts: tuple[Any, ...]
@@ -70,8 +68,7 @@ class AllOf:
         return " and ".join(f"({part!r})" for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(msgspec.Struct, frozen=True):
     """The records that at least one part finds."""
 
     parts: tuple[Any, ...]
@@ -80,8 +77,7 @@ class AnyOf:
         return " or ".join(f"({part!r})" for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class IndexOrder:
+class IndexOrder(msgspec.Struct, frozen=True):
     """The order of an index; ``nulls`` is where the entries for null lie that change places."""
 
     index: OrderedIndex
@@ -295,6 +291,10 @@ class ByIndex(Native[Any]):
         for index in sorted(self.indexes, key=lambda index: len(index.parts)):
             if not index.where:
                 self._first.setdefault(index.parts[0].path, []).append(index)
+        self.alone = {
+            path: some[0] for path, some in self._first.items() if _is_alone(some, schema)
+        }
+        self.are_partial = any(index.where for index in self.indexes)
         names = {*keys.lookups, *_WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
 
@@ -343,6 +343,14 @@ class ByIndex(Native[Any]):
 
     def order_by(self, terms: Any, descending: bool) -> Any:
         return self.keys.order_by(terms, descending)
+
+
+def _is_alone(indexes: Sequence[OrderedIndex], schema: Schema) -> bool:
+    """Tell whether the first of *indexes* is the one way to find and sort by a whole field."""
+    (first, *others) = indexes
+    field = schema.stored.get(first.parts[0].path[0])
+    is_unique = field is not None and field.options.unique
+    return not others and not is_unique and len(first.parts) == 1 and first.is_total
 
 
 def by_trigrams(index: OrderedIndex, place: Place, lookup: str, operand: Any) -> Any:

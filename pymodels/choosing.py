@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
 
 from pymodels import conditions
 from pymodels.byindex import (
@@ -61,8 +62,7 @@ _UNDECIDED: Final = 0.1
 _MOST_RANGES: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A way to find records: a fragment, and which conditions it decides, those exactly or not."""
 
     fragment: Any
@@ -84,8 +84,9 @@ def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[
     for number, part in enumerate(parts):
         if isinstance(part, Lookup) and part.place is not None and not part.place.is_key:
             lookups.append((number, part))
-            if part.name != "equals":  # which a unique index may know
-                continue
+            field = part.place.field
+            if part.name != "equals" or field is None or not field.options.unique:
+                continue  # no unique index knows it
         fragment, rest = split(native, part)
         if fragment is None or (isinstance(part, Lookup) and isinstance(fragment, InIndex)):
             continue
@@ -93,12 +94,16 @@ def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[
         one = frozenset((number,))
         found.append(Candidate(fragment, one if exact else frozenset(), one))
     known: dict[Any, int] = {}
-    if any(index.where for index in native.indexes):
+    if native.are_partial:
         known = {clause(part, codec): number for number, part in enumerate(parts)}
+    asked = {(one.place.stored, *one.place.inside) for _, one in lookups if one.place is not None}
     for index in native.indexes:
-        implied = [known.get(one) for one in index.where]
-        if None not in implied:
-            found += _by_index(index, lookups, frozenset(n for n in implied if n is not None))
+        if index.where:
+            implied = [known.get(one) for one in index.where]
+            if None not in implied:
+                found += _by_index(index, lookups, frozenset(n for n in implied if n is not None))
+        elif index.parts[0].path in asked:
+            found += _by_index(index, lookups, frozenset())
     return found
 
 
@@ -165,8 +170,7 @@ def _is_at(lookup: Lookup, index: OrderedIndex, position: int) -> bool:
 # --- orders ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Ordered:
+class _Ordered(msgspec.Struct, frozen=True):
     """A way to read the records in the order that is asked for."""
 
     candidate: Candidate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymodels import conditions
-from pymodels.planning import Pair, Plan, execute
+from pymodels.planning import Pair, Plan, finish
 
 if TYPE_CHECKING:
     from pymodels.storage import Storage
@@ -58,7 +58,7 @@ def explain(storage: Storage, plan: Plan, query: str) -> Explanation:
             yield pair
 
     begin = time.perf_counter()
-    returned = sum(1 for _ in execute(storage, plan, counted(storage.scan(plan))))
+    returned = sum(1 for _ in finish(storage, plan, counted(storage.scan(plan))))
     elapsed = time.perf_counter() - begin
     if plan.unordered:
         sorted_by = "nobody"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,16 @@ from pymodels.indexes import entry
 from pymodels.ordered import LONGEST
 from pymodels.planning import Pair, Plan, matcher, sort_key
 from pymodels.schema import Schema
-from pymodels.tables import IndexView, View, index_table, records_table, unique_table
+from pymodels.tables import (
+    LONGEST_CHUNK,
+    IndexView,
+    View,
+    in_chunks,
+    index_table,
+    next_size,
+    records_table,
+    unique_table,
+)
 
 if TYPE_CHECKING:
     from pymodels.keyvalue import KeyValueStorage
@@ -22,10 +32,11 @@ if TYPE_CHECKING:
 Raw = tuple[bytes, bytes]
 """A record by its encoded key."""
 
+Chunk = Sequence[Raw]
+"""Many records, as they are read at a time."""
+
 _EMPTY: Final = b"\x80"
 """A record without fields, where nobody looks at them."""
-
-_CHUNK: Final = 256
 
 
 def tables_of(plan: Plan) -> list[str]:
@@ -46,9 +57,9 @@ def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
     return all(known.get(index.name) == index for index in indexes)
 
 
-def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator[Pair]:
+def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator[Chunk]:
     """Yield what a plan finds by indexes, in the order of keys or as they come."""
-    decode, skip, most = plan.schema.key.decode, plan.skip, plan.most
+    skip, most = plan.skip, plan.most
     with view.steady():  # no write comes between an index and its records
         keys = found_keys(view, plan.schema, catalog, plan.native)
         if plan.native_order == "descending keys":
@@ -58,9 +69,17 @@ def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator
         if skip or most is not None:
             keys = keys[skip : None if most is None else skip + most]
         if plan.names is not None and not plan.names:
-            return ((decode(key), _EMPTY) for key in keys)
-        pairs = view.fetch(plan.schema.table, keys)
-    return ((decode(key), stored) for key, stored in pairs)
+            return iter(([(key, _EMPTY) for key in keys],))
+        first = list(view.fetch(plan.schema.table, keys[:LONGEST_CHUNK]))
+    if len(keys) <= LONGEST_CHUNK:
+        return iter((first,))
+    return itertools.chain(
+        (first,),
+        (
+            list(view.fetch(plan.schema.table, keys[at : at + LONGEST_CHUNK]))
+            for at in range(LONGEST_CHUNK, len(keys), LONGEST_CHUNK)
+        ),
+    )
 
 
 def found_keys(
@@ -99,23 +118,41 @@ def found_keys(
             return [key for key, _ in by_keys(view, schema, fragment, descending=False)]
 
 
+def by_key_range(
+    view: View, schema: Schema, fragment: Any, *, descending: bool, first: int
+) -> Iterator[Chunk]:
+    """Yield what ``by_keys`` does, many records at a time."""
+    ends = range_of(schema, fragment)
+    if ends is None or not hasattr(view, "chunks"):
+        return in_chunks(iter(by_keys(view, schema, fragment, descending=descending)), first)
+    found: Iterator[Chunk] = view.chunks(
+        records_table(schema.collection), *ends, descending=descending, first=first
+    )
+    return found
+
+
+def range_of(schema: Schema, fragment: Any) -> tuple[bytes | None, bytes | None] | None:
+    """Return the range of encoded keys that a fragment stands for, None if it is no range."""
+    match fragment:
+        case None:
+            return None, None
+        case KeyRange():
+            return bounds(schema, fragment)
+        case Prefix(text):
+            low = text.encode()
+            return low, after_prefix(low)
+    return None
+
+
 def by_keys(view: View, schema: Schema, fragment: Any, *, descending: bool) -> Iterable[Raw]:
     """Return what a fragment finds by keys alone, in their order."""
     table, encode = records_table(schema.collection), schema.key.encode
-    match fragment:
-        case None:
-            return view.items(table, None, None, descending=descending)
-        case Keys(keys):
-            encoded = sorted(map(encode, possible_keys(schema, keys)), reverse=descending)
-            return (
-                (key, stored) for key in encoded if (stored := view.get(table, key)) is not None
-            )
-        case KeyRange():
-            low, high = bounds(schema, fragment)
-            return view.items(table, low, high, descending=descending)
-        case Prefix(text):
-            low = text.encode()
-            return view.items(table, low, after_prefix(low), descending=descending)
+    if isinstance(fragment, Keys):
+        encoded = sorted(map(encode, possible_keys(schema, fragment.keys)), reverse=descending)
+        return ((key, stored) for key in encoded if (stored := view.get(table, key)) is not None)
+    ends = range_of(schema, fragment)
+    if ends is not None:
+        return view.items(table, *ends, descending=descending)
     raise AssertionError(f"{fragment!r} was made by another backend")
 
 
@@ -136,7 +173,7 @@ def by_unique(
 # --- in the order of an index ---------------------------------------------------------------
 
 
-def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Pair]:
+def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Chunk]:
     """Yield what a plan finds in one index, in the order of that."""
     order: IndexOrder = plan.native_order
     schema = plan.schema
@@ -144,7 +181,6 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
         index_table(schema.collection, order.index.name),
         records_table(schema.collection),
     )
-    decode = schema.key.decode
     ranges: Sequence[Range] = plan.native.ranges
     pairs = (
         pair
@@ -157,18 +193,15 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
         settled = _unmet(settled)
     keys = islice(settled, plan.skip, stop)
     only_keys = plan.names is not None and not plan.names and plan.exact
-    size = 16  # a page wants few records, a long iteration many
+    size = first_size(plan)
     while True:
         with view.steady():
             chunk = list(islice(keys, size))
-            found: Iterable[Raw] = (
-                [(key, _EMPTY) for key in chunk] if only_keys else view.fetch(records, chunk)
-            )
-        if not chunk:
-            return
-        for key, stored in found:
-            yield decode(key), stored
-        size = min(_CHUNK, size * 4)
+            if not chunk:
+                return
+            found = [(key, _EMPTY) for key in chunk] if only_keys else view.fetch(records, chunk)
+        yield list(found)
+        size = next_size(size)
 
 
 def _unmet(keys: Iterator[bytes]) -> Iterator[bytes]:
@@ -218,9 +251,9 @@ def _sorted_by_record(
 # --- without indexes ------------------------------------------------------------------------
 
 
-def without_indexes(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Pair]:
+def without_indexes(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Chunk]:
     """Yield what a plan asks for by looking at every record: an index has gone meanwhile."""
-    decode = plan.schema.key.decode
+    decode, encode = plan.schema.key.decode, plan.schema.key.encode
     matches = matcher(storage.codec, plan.schema, plan.condition)
     every = view.items(records_table(plan.schema.collection), None, None, descending=False)
     rows: Iterable[Pair] = ((decode(key), stored) for key, stored in every)
@@ -229,7 +262,15 @@ def without_indexes(storage: KeyValueStorage, view: IndexView, plan: Plan) -> It
     if plan.native_order is not None:
         by = sort_key(storage, plan)
         rows = sorted(rows, key=by) if stop is None else heapq.nsmallest(stop, rows, key=by)
-    return islice(iter(rows), plan.skip, stop)
+    left = ((encode(key), stored) for key, stored in rows)
+    return in_chunks(islice(left, plan.skip, stop), first_size(plan))
+
+
+def first_size(plan: Plan) -> int:
+    """Return how many records to read at first: what is asked for, if that is known."""
+    if plan.most is None:
+        return LONGEST_CHUNK // 4 if plan.limit is None else 64
+    return max(1, min(plan.skip + plan.most, LONGEST_CHUNK))
 
 
 def count_found(view: IndexView, catalog: Catalog | None, plan: Plan) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
@@ -26,20 +25,24 @@ from pymodels.concurrency import Turn, WriteLock
 from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
 from pymodels.fetching import (
+    Chunk,
     by_indexes,
-    by_keys,
+    by_key_range,
     by_unique,
     count_found,
+    first_size,
     in_order,
     is_up_to_date,
     tables_of,
     without_indexes,
 )
+from pymodels.finishing import decoded, finished, sliced
 from pymodels.keys import KeyKind, kind_named
 from pymodels.ordered import OrderedIndex
-from pymodels.planning import Pair, Plan, execute
+from pymodels.planning import Pair, Plan
 from pymodels.query import Query
 from pymodels.schema import Schema
+from pymodels.shortcuts import shortcut
 from pymodels.storage import Prepared, Storage
 from pymodels.tables import (
     FORMAT,
@@ -50,6 +53,7 @@ from pymodels.tables import (
     IndexView,
     View,
     check_key_kind,
+    in_chunks,
     records_table,
     tables_for,
 )
@@ -106,13 +110,19 @@ class KeyValueStorage(Storage):
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
-        return self._scan(plan)
+        return decoded(plan.schema, self._chunks(plan))
 
-    def _scan(self, plan: Plan) -> Iterator[Pair]:
+    def run(self, plan: Plan) -> Iterator[Pair]:
+        if type(self).scan is not KeyValueStorage.scan:  # a subclass has a way of its own
+            return super().run(plan)
+        self.check_open()
+        return finished(self, plan, self._chunks(plan))
+
+    def _chunks(self, plan: Plan) -> Iterator[Chunk]:
         with self.view() as view:
-            yield from self._scan_view(view, plan)
+            yield from self._chunks_in(view, plan)
 
-    def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
+    def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
         if plan.most == 0:
             return iter(())
         schema, fragment = plan.schema, plan.native
@@ -130,20 +140,21 @@ class KeyValueStorage(Storage):
                 return in_order(self, seen, plan)
             return by_indexes(seen, catalog, plan)
         descending = plan.native_order == "descending keys"
+        first = first_size(plan)
         if isinstance(fragment, UniqueValue):
-            raw = by_unique(view, schema, catalog, fragment, descending=descending)
+            found = by_unique(view, schema, catalog, fragment, descending=descending)
+            chunks = in_chunks(iter(found), first)
         else:
-            raw = by_keys(view, schema, fragment, descending=descending)
-        if plan.skip or plan.most is not None:
-            stop = None if plan.most is None else plan.skip + plan.most
-            raw = islice(raw, plan.skip, stop)
-        decode = schema.key.decode
-        return ((decode(key), stored) for key, stored in raw)
+            chunks = by_key_range(view, schema, fragment, descending=descending, first=first)
+        return sliced(chunks, plan.skip, plan.most)
 
     def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
         if self.keeps_indexes:
             native = self._native(schema)
             if native is not None:
+                plan = shortcut(native, schema, condition, **options)
+                if plan is not None:
+                    return plan
                 return choose(self, native, schema, condition, self._index_view, **options)
         return super().plan(schema, condition, **options)
 
@@ -310,7 +321,7 @@ class KeyValueStorage(Storage):
         self.check_writable()
         prepared = self._begin()
         try:
-            found = list(execute(self, plan, self._scan_view(prepared.batch, plan)))
+            found = list(finished(self, plan, self._chunks_in(prepared.batch, plan)))
             changes = [made for pair in found if (made := change(*pair)) is not None]
             prepared.carry_out(self, changes)
         except BaseException:

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never
 
+import msgspec
+
 from pymodels import conditions
 from pymodels.conditions import And, Condition, Lookup, Not, Or
-from pymodels.evaluation import compile_condition, order_value
+from pymodels.evaluation import compile_condition, names_in, order_value
 from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
@@ -29,15 +31,13 @@ Pair: TypeAlias = tuple[Any, Any]
 """A record as a backend yields it: its key, and its stored form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Superset(Generic[FragmentT]):
+class Superset(msgspec.Struct, Generic[FragmentT], frozen=True):
     """A fragment that finds every record wanted, and perhaps more: Python checks them again."""
 
     fragment: FragmentT
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """One term of an order; ``nulls_first`` is settled by then."""
 
     place: Place
@@ -73,8 +73,7 @@ class Native(Generic[FragmentT]):
         return NotImplemented
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Everything that a storage needs to know of a query.
 
     ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it,
@@ -227,15 +226,20 @@ def make_plan(
 
 def condition_names(condition: Condition) -> frozenset[str]:
     """Return the stored fields that it takes to decide *condition*."""
-    return frozenset(compile_condition(condition).names)
+    return frozenset(names_in(condition))
 
 
 # --- what Python finishes -------------------------------------------------------------------
 
 
-def execute(storage: Storage, plan: Plan, pairs: Iterable[Pair] | None = None) -> Iterator[Pair]:
+def execute(storage: Storage, plan: Plan) -> Iterator[Pair]:
     """Yield the records that *plan* asks for, each once and in order, as (key, stored form)."""
-    rows: Iterable[Pair] = storage.scan(plan) if pairs is None else pairs
+    return storage.run(plan)
+
+
+def finish(storage: Storage, plan: Plan, pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Yield the records that *plan* asks for, out of those that the engine found."""
+    rows: Iterable[Pair] = pairs
     if not plan.exact:
         rows = _filtered(storage, plan.schema, plan.rest, rows)
     if plan.native_order is None and not plan.unordered:

@@ -7,10 +7,11 @@ records, a number or an answer are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
-from pymodels import aggregation, conditions, updating
+import msgspec
+
+from pymodels import aggregation, conditions, persistence, updating
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
     Conflict,
@@ -45,8 +46,7 @@ _NO_KEY: Final[Any] = object()
 """What ``get`` is given instead of a key; None is no key either, and refused as such."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """What a query asks for; ``order`` are terms, none for the order of keys."""
 
     condition: Condition
@@ -117,7 +117,7 @@ class Query(Generic[M]):
         other = object.__new__(type(self))
         other._model, other._schema = self._model, self._schema
         other._storage = self._storage
-        other._asked = replace(self._asked, **changes)
+        other._asked = msgspec.structs.replace(self._asked, **changes)
         return other
 
     # --- narrowing --------------------------------------------------------------------------
@@ -127,7 +127,9 @@ class Query(Generic[M]):
 
         Raises ``UnknownField``, ``OperandInvalid`` or ``QueryError`` for what has no meaning.
         """
-        self._refuse_slice("where")
+        asked = self._asked
+        if asked.offset or asked.limit is not None:
+            self._refuse_slice("where")
         condition = self._schema.condition(given, lookups)
         return self._with(condition=conditions.both(self._asked.condition, condition))
 
@@ -277,9 +279,7 @@ class Query(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
-        load = target.loader(self._schema)
-        for key, stored in execute(target, self.plan()):
-            yield load(key, stored)
+        return persistence.load_each(target, self._schema, target.run(self.plan()))
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
@@ -519,6 +519,8 @@ def _with_keys(condition: Condition) -> Condition:
             return conditions.with_operand(lookup, found)
         return lookup
 
+    if type(condition) is Lookup and not isinstance(condition.operand, Query):
+        return condition
     if any(isinstance(one.operand, Query) for one in conditions.lookups_in(condition)):
         return conditions.transform(condition, change)
     return condition

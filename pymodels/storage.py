@@ -27,7 +27,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.keys import KeyKind
-from pymodels.planning import Pair, Plan, execute, make_plan, matcher
+from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
 from pymodels.schema import Schema
 
 if TYPE_CHECKING:
@@ -206,6 +206,10 @@ class Storage(Opened, ABC):
     def count(self, plan: Plan) -> int:
         """Count the records that *plan* finds."""
         return sum(1 for _ in execute(self, plan))
+
+    def run(self, plan: Plan) -> Iterator[Pair]:
+        """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
+        return finish(self, plan, self.scan(plan))
 
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -100,6 +101,11 @@ class IndexView(View, Protocol):
     def steady(self) -> AbstractContextManager[Any]:
         """Return a context in which nothing changes that is read, neither here nor there."""
 
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        """Yield what ``items`` does, many pairs at a time, at first about as many as *first*."""
+
     def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """Return the pairs that there are of *keys*, in their order."""
 
@@ -142,3 +148,22 @@ class IndexBatch(Batch, IndexView, Protocol):
 
     def drop(self, table: str) -> None:
         """Remove a table with all that it holds."""
+
+
+LONGEST_CHUNK: Final = 1024
+"""How many records are read at a time, at most."""
+
+
+def next_size(size: int) -> int:
+    """Return how many records to read after *size*: few at first, as a page wants no more."""
+    return min(LONGEST_CHUNK, size * 4)
+
+
+def in_chunks(
+    pairs: Iterator[tuple[bytes, bytes]], first: int
+) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+    """Yield many pairs at a time."""
+    size = first
+    while chunk := list(islice(pairs, size)):
+        yield chunk
+        size = next_size(size)

@@ -18,7 +18,7 @@ from pymodels.errors import SettingsError
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
-from pymodels.tables import INDEX, Batch, IndexView
+from pymodels.tables import INDEX, Batch, IndexView, in_chunks
 
 _CHUNK: Final = 256
 """How many keys an iteration looks ahead; changes further on are seen."""
@@ -265,6 +265,11 @@ class _View(IndexView):
                 high = keys[-1]
             else:
                 low = keys[-1] + b"\0"
+
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        return in_chunks(self.items(table, low, high, descending=descending), first)
 
     def count(self, table: str) -> int:
         if table.startswith(INDEX):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
@@ -11,10 +13,12 @@ from typing import Any, Final, Self
 import lmdb
 
 from pymodels.ext.lmdb.environment import Environment
-from pymodels.tables import INDEX, IndexView
+from pymodels.tables import INDEX, IndexView, in_chunks, next_size
 
 _CHUNK: Final = 512
 """How many records are asked for in one call of the driver."""
+
+_FIRST: Final = operator.itemgetter(0)
 
 _STEADY: Final = nullcontext()
 
@@ -89,6 +93,34 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        if descending:
+            yield from in_chunks(self.items(table, low, high, descending=True), first)
+            return
+        handle = self._handle(table)
+        if handle is None:
+            return
+        open_cursors, size = self._shared.cursors, first
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                open_cursors[id(cursor)] = cursor
+                try:
+                    if not _to(cursor, low):
+                        return
+                    pairs = iter(cursor)
+                    while chunk := list(itertools.islice(pairs, size)):
+                        if high is not None and chunk[-1][0] >= high:
+                            yield chunk[: bisect_left(chunk, high, key=_FIRST)]
+                            return
+                        yield chunk
+                        size = next_size(size)
+                finally:
+                    del open_cursors[id(cursor)]
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
     def count(self, table: str) -> int:
         handle = self._handle(table)
         if handle is None:
@@ -150,10 +182,17 @@ class Snapshot(IndexView):
             self._shared.fail(error)
 
 
+def _to(cursor: Any, low: bytes | None) -> bool:
+    """Go to the first key from *low* on, and tell whether there is one."""
+    if not low:
+        return bool(cursor.first())
+    if not cursor.set_range(low[:LONGEST_KEY]):
+        return False
+    return bool(cursor.key() >= low or cursor.next())
+
+
 def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    if not (cursor.set_range(low[:LONGEST_KEY]) if low else cursor.first()):
-        return
-    if low and cursor.key() < low and not cursor.next():
+    if not _to(cursor, low):
         return
     if high is None:
         yield from cursor
