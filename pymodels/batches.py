@@ -9,10 +9,11 @@ import msgspec
 
 from pymodels import maintenance
 from pymodels.catalog import Catalog, add_entries, declared_unique, remember
-from pymodels.changes import Change, Patch, Put
+from pymodels.changes import Change, Expect, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import Entries, EntryReader, OrderedIndex
+from pymodels.persistence import taken as key_is_taken
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation
 from pymodels.tables import (
@@ -78,13 +79,15 @@ class BatchWriter:
         # Every model's indexes are known before the first change, whichever of them writes first.
         for schema in {id(change.schema): change.schema for change in changes}.values():
             self.know(schema)
-        for change in changes:
-            self.change(change)
+        inserted = self.insert(changes) if len(changes) > 1 else None
+        if inserted is None:
+            for change in changes:
+                self.change(change)
         for collection, catalog in self.known.items():
             if catalog.unique or catalog.ordered:
-                moves = [
-                    (key, *move) for (name, key), move in self.moves.items() if name == collection
-                ]
+                moves = inserted
+                if moves is None:
+                    moves = [(k, *move) for (n, k), move in self.moves.items() if n == collection]
                 if catalog.unique and moves:
                     self.update_unique(catalog, moves)
                 if catalog.ordered and moves:
@@ -95,10 +98,30 @@ class BatchWriter:
                     )
         return self.has_changes
 
+    def insert(self, changes: Sequence[Change]) -> list[tuple[Any, ...]] | None:
+        """Store new records of one model all at once, if all changes are that; return the moves."""
+        schema = changes[0].schema
+        if not self.storage.keeps_indexes or not all(
+            type(change) is Put and change.expect is Expect.ABSENT and change.schema is schema
+            for change in changes
+        ):
+            return None
+        encode = schema.key.encode
+        pairs = sorted([(encode(change.key), cast("Put", change).stored) for change in changes])
+        keys = [key for key, _ in pairs]
+        longest = self.storage.longest_key
+        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
+            return None
+        taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
+        if taken is not None:
+            raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
+        self.has_changes = True
+        return [(key, schema, None, stored) for key, stored in pairs]
+
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
         known = self.known[schema.collection]
-        table, key = records_table(schema.collection), schema.key.encode(change.key)
+        table, key = schema.table, schema.key.encode(change.key)
         longest = self.storage.longest_key
         if longest is not None and len(key) > longest:  # there is no such record
             check_key(self.storage, change)
@@ -120,7 +143,11 @@ class BatchWriter:
         else:
             return
         self.has_changes = True
-        if known.names and found != after and not _leaves_alone(change, known.names):
+        if (
+            known.names
+            and not _leaves_alone(change, known.names)
+            and (found is None or after is None or known.concerns_indexes(found, after))
+        ):
             move = self.moves.setdefault((schema.collection, key), [schema, found, after])
             move[2] = after
 
@@ -181,6 +208,9 @@ class BatchWriter:
         gone: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         come: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         spread: set[int] = set()
+        if len(moves) > 1 and all(move[2] is None for move in moves):
+            come, spread = reader.read_all([(key, after) for key, _, _, after in moves])
+            moves = ()
         nothing: list[Entries] = [()] * len(indexes)
         for key, _, before, after in moves:
             was = nothing if before is None else read(before)

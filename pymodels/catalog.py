@@ -50,6 +50,18 @@ class Catalog:
         unique = {name for record in self.unique for name in record.fields}
         return frozenset(ordered | clauses | unique)
 
+    @cached_property
+    def of_indexes(self) -> Callable[[bytes], Any]:
+        """The function from a record to all that an index depends on, as it is stored."""
+        return self.codec.raw_fields(tuple(self.names))
+
+    def concerns_indexes(self, before: bytes, after: bytes) -> bool:
+        """Tell whether two forms of a record may differ in what an index depends on."""
+        try:
+            return bool(self.of_indexes(before) != self.of_indexes(after))
+        except msgspec.DecodeError:
+            return True
+
     def has_all_of(self, schema: Schema) -> bool:
         """Tell whether nothing that *schema* declares is missing here."""
         return bool(schema.cache.get(_SATISFIED) == self.data)
@@ -84,13 +96,7 @@ def add_entries(
     batch: IndexBatch, collection: str, reader: EntryReader, pairs: Sequence[tuple[bytes, bytes]]
 ) -> dict[str, OrderedIndex]:
     """Put records into indexes; return these as they are to be remembered now."""
-    added: list[list[tuple[bytes, bytes]]] = [[] for _ in reader.indexes]
-    spread: set[int] = set()
-    for key, stored in pairs:
-        for number, entries in enumerate(reader.read(stored)):
-            if len(entries) > 1:
-                spread.add(number)
-            added[number] += [(one, key) for one in entries]
+    added, spread = reader.read_all(pairs)
     for index, entries_of_index in zip(reader.indexes, added, strict=True):
         batch.add(index_table(collection, index.name), sorted(entries_of_index))
     return {index.name: index for index in reader.indexes} | reader.news(added, spread)

@@ -61,6 +61,8 @@ class Patch(msgspec.Struct, frozen=True):
     unset: frozenset[StoredPath] = frozenset()
     operations: Mapping[StoredPath, Expression] = msgspec.field(default_factory=dict)
     expect: Expectation = Expect.PRESENT
+    made: tuple[Any, Any] | None = None
+    """A stored form, and what this patch makes of it, where that is known already."""
 
 
 class Delete(msgspec.Struct, frozen=True):

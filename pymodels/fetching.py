@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,6 @@ from pymodels.tables import (
     View,
     in_chunks,
     index_table,
-    next_size,
     records_table,
     unique_table,
 )
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 Raw = tuple[bytes, bytes]
 """A record by its encoded key."""
+
+_MANY: Final = 256
+
+_ENTRY: Final = operator.itemgetter(0)
 
 Chunk = Sequence[Raw]
 """Many records, as they are read at a time."""
@@ -97,7 +101,8 @@ def found_keys(
                 keys = [
                     key
                     for low, high in ranges
-                    for _, key in view.entries(table, low, high, descending=False)
+                    for chunk in view.chunks(table, low, high, descending=False, first=_MANY)
+                    for _, key in chunk
                 ]
             return list(dict.fromkeys(keys)) if index.repeats else keys
         case AnyOf(parts):
@@ -181,35 +186,40 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
         index_table(schema.collection, order.index.name),
         records_table(schema.collection),
     )
-    ranges: Sequence[Range] = plan.native.ranges
-    pairs = (
-        pair
-        for low, high in _arranged(ranges, order)
-        for pair in view.entries(table, low, high, descending=order.descending)
+    chunks = itertools.chain.from_iterable(
+        view.chunks(table, low, high, descending=order.descending, first=first_size(plan))
+        for low, high in _arranged(plan.native.ranges, order)
     )
-    settled = _settled(storage, view, plan, records, pairs)
-    stop = None if plan.most is None else plan.skip + plan.most
-    if not view.is_snapshot:  # a record may be moved on in the index while this goes through it
-        settled = _unmet(settled)
-    keys = islice(settled, plan.skip, stop)
     only_keys = plan.names is not None and not plan.names and plan.exact
-    size = first_size(plan)
-    while True:
+    # A record may be moved on in the index while this goes through it.
+    met: set[bytes] | None = None if view.is_snapshot else set()
+    settled: Iterator[bytes] | None = None
+    skip, left = plan.skip, plan.most
+    while left is None or left > 0:
         with view.steady():
-            chunk = list(islice(keys, size))
-            if not chunk:
+            keys: list[bytes] = []
+            if settled is None:
+                pairs = next(chunks, ())
+                keys = [key for _, key in pairs]
+                if pairs and max(map(len, map(_ENTRY, pairs))) >= LONGEST:
+                    rest = itertools.chain(pairs, itertools.chain.from_iterable(chunks))
+                    settled = _settled(storage, view, plan, records, rest)
+            if settled is not None:
+                keys = list(islice(settled, LONGEST_CHUNK if left is None else skip + left))
+            if not keys:
                 return
-            found = [(key, _EMPTY) for key in chunk] if only_keys else view.fetch(records, chunk)
-        yield list(found)
-        size = next_size(size)
-
-
-def _unmet(keys: Iterator[bytes]) -> Iterator[bytes]:
-    met: set[bytes] = set()
-    for key in keys:
-        if key not in met:
-            met.add(key)
-            yield key
+            if met is not None:
+                keys = [key for key in keys if key not in met]
+                met.update(keys)
+            if skip or left is not None:
+                keys, passed = keys[skip : None if left is None else skip + left], len(keys)
+                skip = max(0, skip - passed)
+                left = None if left is None else left - len(keys)
+            if only_keys:
+                found: Chunk = [(key, _EMPTY) for key in keys]
+            else:
+                found = list(view.fetch(records, keys))
+        yield found
 
 
 def _arranged(ranges: Sequence[Range], order: IndexOrder) -> Sequence[Range]:
@@ -282,9 +292,9 @@ def count_found(view: IndexView, catalog: Catalog | None, plan: Plan) -> int:
             found = sum(view.count_under(table, low) for low, _ in fragment.ranges)
         else:
             found = sum(
-                1
+                len(chunk)
                 for low, high in fragment.ranges
-                for _ in view.entries(table, low, high, descending=False)
+                for chunk in view.chunks(table, low, high, descending=False, first=_MANY)
             )
     else:
         found = len(found_keys(view, plan.schema, catalog, fragment))

@@ -54,6 +54,7 @@ from pymodels.tables import (
     View,
     check_key_kind,
     in_chunks,
+    index_table,
     records_table,
     tables_for,
 )
@@ -184,6 +185,10 @@ class KeyValueStorage(Storage):
         everything = plan.condition == conditions.EVERYTHING
         if not everything and not _uses_indexes(plan):
             return super().count(plan)
+        if plan.most is None and not plan.skip:
+            known = self._count_under(plan)
+            if known is not None:
+                return known
         self.check_open()
         with self.view() as view:
             if everything and not (plan.skip or plan.most is not None):
@@ -194,6 +199,23 @@ class KeyValueStorage(Storage):
             if everything or not is_up_to_date(plan, catalog):
                 return super().count(plan)
             return count_found(seen, catalog, plan)
+
+    def _count_under(self, plan: Plan) -> int | None:
+        """Return how many records have one value, if *plan* asks for nothing else."""
+        fragment, collection = plan.native, plan.schema.collection
+        if type(fragment) is not InIndex or not fragment.points or len(fragment.ranges) != 1:
+            return None
+        self.check_open()
+        table = index_table(collection, fragment.index.name)
+        with self.view() as view:
+            seen = _with_indexes(view)
+            seen.open((table,))
+            catalog = self.catalog(view, collection)
+            if catalog is None or catalog.record.ordered.get(fragment.index.name) is not (
+                fragment.index
+            ):
+                return None
+            return seen.count_under(table, fragment.ranges[0][0])
 
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()

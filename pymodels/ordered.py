@@ -281,6 +281,43 @@ class EntryReader:
             return [make(record) for make in makers]
 
         self.read = read
+        self._probe = probe
+        self._makers = makers
+        self._single = [
+            _single(index.parts[0], position[index.parts[0].path[0]])
+            if is_simple(index) and not index.where
+            else None
+            for index in indexes
+        ]
+
+    def read_all(
+        self, pairs: Sequence[tuple[bytes, bytes]]
+    ) -> tuple[list[list[tuple[bytes, bytes]]], set[int]]:
+        """Return the entries of many records for each index, and which indexes are spread."""
+        probe, spread = self._probe, set[int]()
+        try:
+            records = [(probe(stored), key) for key, stored in pairs]
+        except msgspec.DecodeError:
+            records = [(one, key) for key, stored in pairs if (one := self._probed(stored))]
+        found: list[list[tuple[bytes, bytes]]] = []
+        for number, (make, single) in enumerate(zip(self._makers, self._single, strict=True)):
+            if single is not None:
+                found.append([(single(record), key) for record, key in records])
+                continue
+            added: list[tuple[bytes, bytes]] = []
+            for record, key in records:
+                entries = make(record)
+                if len(entries) > 1:
+                    spread.add(number)
+                added += [(entry, key) for entry in entries]
+            found.append(added)
+        return found, spread
+
+    def _probed(self, stored: bytes) -> Any:
+        try:
+            return self._probe(stored)
+        except msgspec.DecodeError:
+            return None  # it is no record at all
 
     def news(
         self, added: Sequence[Sequence[tuple[bytes, bytes]]], spread: Iterable[int]
@@ -346,11 +383,16 @@ def _maker(index: OrderedIndex, position: dict[str, str], codes: Codes) -> Calla
 
 
 def _simple(part: Part, attribute: str) -> Callable[[Any], Entries]:
+    single = _single(part, attribute)
+    return lambda record: (single(record),)
+
+
+def _single(part: Part, attribute: str) -> Callable[[Any], bytes]:
     get = operator.attrgetter(attribute)
     if part.reading != PLAIN:
         read = converter(part.reading)
-        return lambda record: (encode(read(get(record)))[:LONGEST],)
-    return lambda record: (encode(get(record))[:LONGEST],)
+        return lambda record: encode(read(get(record)))[:LONGEST]
+    return lambda record: encode(get(record))[:LONGEST]
 
 
 def _part(part: Part, attribute: str, codes: set[int]) -> Callable[[Any], Iterable[bytes]]:

@@ -73,7 +73,8 @@ class Native(Generic[FragmentT]):
         return NotImplemented
 
 
-class Plan(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """Everything that a storage needs to know of a query.
 
     ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it,

@@ -120,14 +120,18 @@ class Schema:
         self.stored = {info.stored: info for info in self.fields.values()}
         self.references = {n: i for n, i in self.fields.items() if i.reference is not None}
         self.table = f"records:{self.collection}"
-        self._keywords: dict[str, tuple[tuple[str, ...], str, Place]] = {}
+        self._unique: tuple[Any, tuple[Index, ...]] = (None, ())
+        self._keywords: dict[str, tuple[tuple[str, ...], str, Place, int]] = {}
         self._places: dict[tuple[str, ...], Place] = {}
         self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
 
     @property
     def unique(self) -> tuple[Index, ...]:
         """The indexes that allow each value once."""
-        return tuple(index for index in self.indexes if index.unique)
+        known = self._unique
+        if known[0] is not self.indexes:
+            known = self._unique = (self.indexes, tuple(one for one in self.indexes if one.unique))
+        return known[1]
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -189,8 +193,8 @@ class Schema:
     def keyword(self, name: str, operand: Any) -> Lookup:
         """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
         known = self._keywords.get(name)
-        if known is not None:
-            parts, lookup, place = known
+        if known is not None and known[3] == len(LOOKUPS):  # a user may register more of them
+            parts, lookup, place, _ = known
             return self._lookup(place, lookup, operand, parts)
         parts = tuple(name.split("__"))
         if len(parts) > 1 and parts[-1] in LOOKUPS:
@@ -199,7 +203,7 @@ class Schema:
             lookup = "equals"
         place = self.place(parts)
         if len(self._keywords) < _MOST_KNOWN:
-            self._keywords[name] = (parts, lookup, place)
+            self._keywords[name] = (parts, lookup, place, len(LOOKUPS))
         return self._lookup(place, lookup, operand, parts)
 
     def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:

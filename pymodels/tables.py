@@ -143,6 +143,12 @@ class IndexBatch(Batch, IndexView, Protocol):
     def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Put pairs of entry and key into an index, those that are there already included."""
 
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """Store new pairs, which are in the order of their keys; return a key that is taken.
+
+        If there is one, it need not have stored anything.
+        """
+
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take pairs of entry and key out of an index, as far as they are there."""
 

@@ -269,7 +269,8 @@ class _View(IndexView):
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
     ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
-        return in_chunks(self.items(table, low, high, descending=descending), first)
+        read = self.entries if table.startswith(INDEX) else self.items
+        return in_chunks(read(table, low, high, descending=descending), first)
 
     def count(self, table: str) -> int:
         if table.startswith(INDEX):
@@ -360,6 +361,17 @@ class _Batch(_View):
 
     def delete(self, table: str, key: bytes) -> None:
         self._changes.setdefault(table, {})[key] = _GONE
+
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        changed, known = self._changes.setdefault(table, {}), self._tables.get(table)
+        there = known.values if known is not None else {}
+        for key, _ in pairs:
+            if (key in there and changed.get(key) is not _GONE) or (
+                changed.get(key, _GONE) is not _GONE
+            ):
+                return key
+        changed.update(pairs)
+        return None
 
     # --- indexes ----------------------------------------------------------------------------
 

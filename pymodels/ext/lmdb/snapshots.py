@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import lmdb
 
 from pymodels.ext.lmdb.environment import Environment
-from pymodels.tables import INDEX, IndexView, in_chunks, next_size
+from pymodels.tables import INDEX, IndexView, next_size
 
 _CHUNK: Final = 512
 """How many records are asked for in one call of the driver."""
@@ -96,9 +96,6 @@ class Snapshot(IndexView):
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
     ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
-        if descending:
-            yield from in_chunks(self.items(table, low, high, descending=True), first)
-            return
         handle = self._handle(table)
         if handle is None:
             return
@@ -107,14 +104,19 @@ class Snapshot(IndexView):
             with self._transaction.cursor(handle) as cursor:
                 open_cursors[id(cursor)] = cursor
                 try:
-                    if not _to(cursor, low):
+                    if not (_to_last(cursor, high) if descending else _to(cursor, low)):
                         return
-                    pairs = iter(cursor)
+                    pairs = cursor.iterprev() if descending else iter(cursor)
                     while chunk := list(itertools.islice(pairs, size)):
-                        if high is not None and chunk[-1][0] >= high:
-                            yield chunk[: bisect_left(chunk, high, key=_FIRST)]
+                        is_last = False
+                        if descending and low is not None and chunk[-1][0] < low:
+                            chunk, is_last = [pair for pair in chunk if pair[0] >= low], True
+                        elif not descending and high is not None and chunk[-1][0] >= high:
+                            chunk, is_last = chunk[: bisect_left(chunk, high, key=_FIRST)], True
+                        if chunk:
+                            yield chunk
+                        if is_last:
                             return
-                        yield chunk
                         size = next_size(size)
                 finally:
                     del open_cursors[id(cursor)]
@@ -191,6 +193,13 @@ def _to(cursor: Any, low: bytes | None) -> bool:
     return bool(cursor.key() >= low or cursor.next())
 
 
+def _to_last(cursor: Any, high: bytes | None) -> bool:
+    """Go to the last key before *high*, and tell whether there is one."""
+    if high is None or not cursor.set_range(high[:LONGEST_KEY]):
+        return bool(cursor.last())
+    return bool(cursor.key() < high or cursor.prev())
+
+
 def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
     if not _to(cursor, low):
         return
@@ -204,13 +213,7 @@ def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tup
 
 
 def _backward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    if high is None:
-        there = cursor.last()
-    elif cursor.set_range(high[:LONGEST_KEY]):
-        there = cursor.key() < high or cursor.prev()
-    else:
-        there = cursor.last()
-    if not there:
+    if not _to_last(cursor, high):
         return
     for pair in cursor.iterprev():
         if low is not None and pair[0] < low:
@@ -268,6 +271,23 @@ class WriteBatch(Snapshot):
             self._transaction.put(key, value, db=handle)
         except lmdb.Error as error:
             self._shared.fail(error)
+
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                follows = not cursor.last() or cursor.key() < pairs[0][0]
+                if not follows:
+                    taken = cursor.getmulti([key for key, _ in pairs])
+                    if taken:
+                        key: bytes = taken[0][0]
+                        return key
+                cursor.putmulti(pairs, append=follows)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return None
 
     def delete(self, table: str, key: bytes) -> None:
         handle = self._handle(table)
