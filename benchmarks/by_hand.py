@@ -43,6 +43,7 @@ class RawLmdb:
     """With lmdb and msgspec: two tables of duplicate keys are the indexes."""
 
     title = "LMDB and msgspec by hand"
+    is_slow = False
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "raw.lmdb"
@@ -144,7 +145,7 @@ class RawLmdb:
         with self.env.begin(self.people, write=True) as transaction:
             for key in keys:
                 packed = key.encode()
-                person = DECODE(transaction.get(packed))
+                person = DECODE(transaction.get(packed) or b"")
                 person.score += 1.0
                 transaction.put(packed, ENCODE(person))
 
@@ -154,7 +155,7 @@ class RawLmdb:
             with transaction.cursor(self.cities) as cursor:
                 keys = list(cursor.iternext_dup()) if cursor.set_key(entry) else []
             for key in keys:
-                person = DECODE(transaction.pop(key, db=self.people))
+                person = DECODE(transaction.pop(key, db=self.people) or b"")
                 transaction.delete(NUMBER(person.age), key, db=self.ages)
             transaction.delete(entry, db=self.cities)
         return len(keys)
@@ -179,6 +180,7 @@ class RawSqlite:
     """With sqlite3, a column each, and JSON for the list."""
 
     title = "SQLite by hand"
+    is_slow = False
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "raw.sqlite"

@@ -14,6 +14,8 @@ from pymodels import get_storage
 class Library:
     """With PyModels, as its documentation says."""
 
+    is_slow = False
+
     def __init__(self, title: str, backend: str, **settings: Any) -> None:
         self.title = title
         self.settings = {"backend": backend, **settings}

@@ -23,14 +23,14 @@ class Disagreement(Exception):
 
 @dataclass
 class Timing:
-    """What one operation took, in seconds for all its units, by the title of the side."""
+    """What one operation took, in seconds for each of its units, by the title of the side."""
 
     step: Step
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def each(self, side: str) -> float:
         """Return a side's median for one unit, in microseconds."""
-        return statistics.median(self.seconds[side]) / self.step.units * 1e6
+        return statistics.median(self.seconds[side]) * 1e6
 
     def ratio(self, side: str, other: str) -> float:
         return self.each(side) / self.each(other)
@@ -80,14 +80,22 @@ def _round(number: int, openers: Sequence[Opener], timings: Sequence[Timing], fo
 def _all(timing: Timing, sides: Sequence[Side], in_turn: Sequence[Side]) -> None:
     answers: dict[str, Any] = {}
     for side in in_turn:
+        fewer = timing.step.fewer if side.is_slow else None
+        step = fewer or timing.step
         gc.collect()
         begin = time.perf_counter()
-        answer = timing.step.run(side)
+        answer = step.run(side)
         elapsed = time.perf_counter() - begin
-        timing.seconds.setdefault(side.title, []).append(elapsed)
-        answers[side.title] = _comparable(side, answer, timing.step.ordered)
+        timing.seconds.setdefault(side.title, []).append(elapsed / step.units)
+        if fewer is None:
+            answers[side.title] = _comparable(side, answer, step.ordered)
+        elif timing.step.left is not None:
+            timing.step.left(side)
         del answer
-    _agree(timing.step.title, {side.title: answers[side.title] for side in sides})
+    _agree(
+        timing.step.title,
+        {side.title: answers[side.title] for side in sides if side.title in answers},
+    )
 
 
 def _comparable(side: Side, answer: Any, ordered: bool) -> Any:

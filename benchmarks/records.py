@@ -54,10 +54,13 @@ def city(number: int) -> str:
     return f"City {number:04}"
 
 
-def make_rows(count: int, *, start: int = 0) -> list[Row]:
-    """Return rows with ascending keys: a hundred people in each city, one note in fifty rare."""
+def make_rows(count: int, *, start: int = 0, cities: int | None = None) -> list[Row]:
+    """Return rows with ascending keys, one note in fifty of them rare.
+
+    There are as many *cities*, by default so many that a hundred people live in each.
+    """
     chance = random.Random(start)
-    cities = max(1, count // 100)
+    cities = cities or max(1, count // 100)
     return [
         (f"{number:012d}", _values(number, cities, chance))
         for number in range(start, start + count)

@@ -209,7 +209,9 @@ class BatchWriter:
         come: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         spread: set[int] = set()
         if len(moves) > 1 and all(move[2] is None for move in moves):
-            come, spread = reader.read_all([(key, after) for key, _, _, after in moves])
+            come, spread = reader.read_all(
+                [(key, after) for key, _, _, after in moves if after is not None]
+            )
             moves = ()
         nothing: list[Entries] = [()] * len(indexes)
         for key, _, before, after in moves:

@@ -109,6 +109,12 @@ class Storage(KeyValueStorage):
     def view(self) -> _View:
         return _View(self._tables, self._indexes, self._applying)
 
+    def read_one(self, schema: Schema, key: Any) -> bytes | None:
+        if self.closed:
+            self.check_open()
+        found = self._tables.get(schema.table)
+        return None if found is None else found.values.get(schema.key.encode(key))
+
     def batch(self) -> Batch:
         return _Batch(self)
 
