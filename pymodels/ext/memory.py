@@ -275,8 +275,23 @@ class _View(IndexView):
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
     ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
-        read = self.entries if table.startswith(INDEX) else self.items
-        return in_chunks(read(table, low, high, descending=descending), first)
+        if table.startswith(INDEX):
+            yield from in_chunks(self.entries(table, low, high, descending=descending), first)
+            return
+        found = self._tables.get(table)
+        if found is None:
+            return
+        chunk_of = _backward if descending else _forward
+        values = found.values
+        while keys := chunk_of(found.keys(), low, high):
+            try:
+                yield [(key, values[key]) for key in keys]
+            except KeyError:  # one of them is being deleted
+                yield [(key, value) for key in keys if (value := values.get(key)) is not None]
+            if descending:
+                high = keys[-1]
+            else:
+                low = keys[-1] + b"\0"
 
     def count(self, table: str) -> int:
         if table.startswith(INDEX):
@@ -361,6 +376,12 @@ class _Batch(_View):
             elif (low is None or key >= low) and (high is None or key < high):
                 merged[key] = value
         return iter(sorted(merged.items(), reverse=descending))
+
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        read = self.entries if table.startswith(INDEX) else self.items
+        return in_chunks(read(table, low, high, descending=descending), first)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._changes.setdefault(table, {})[key] = value
