@@ -21,7 +21,7 @@ from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change
 from pymodels.choosing import Sample, choose
 from pymodels.codecs import MessagePack
-from pymodels.concurrency import Turn, WriteLock
+from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
 from pymodels.fetching import (
@@ -51,6 +51,7 @@ from pymodels.tables import (
     CollectionRecord,
     IndexBatch,
     IndexView,
+    PagedView,
     View,
     check_key_kind,
     in_chunks,
@@ -83,6 +84,8 @@ class KeyValueStorage(Storage):
     """Whether its views and batches know of ordered indexes."""
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
+    page_size: ClassVar[int | None] = None
+    """How many pairs an iteration reads at a time, where no view may stay open for long."""
 
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         super().__init__(name=name, read_only=read_only)
@@ -120,8 +123,15 @@ class KeyValueStorage(Storage):
         return finished(self, plan, self._chunks(plan))
 
     def _chunks(self, plan: Plan) -> Iterator[Chunk]:
+        if self.page_size is not None:
+            yield from self._chunks_in(PagedView(self._view_if_open, self.page_size), plan)
+            return
         with self.view() as view:
             yield from self._chunks_in(view, plan)
+
+    def _view_if_open(self) -> AbstractContextManager[View]:
+        self.check_open()
+        return self.view()
 
     def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
         if plan.most == 0:
@@ -262,7 +272,7 @@ class KeyValueStorage(Storage):
             tables_for([change.schema for change in changes], self.ordered_indexes)
         )
         try:
-            prepared.carry_out(self, changes)
+            prepared.carry_out(changes)
         except BaseException:
             prepared.rollback()
             raise
@@ -273,7 +283,7 @@ class KeyValueStorage(Storage):
         try:
             if tables:
                 self.make_tables(tables)
-            return _PreparedBatch(self.batch(), turn)
+            return _PreparedBatch(self, turn)
         except BaseException:
             turn.release()
             raise
@@ -345,7 +355,7 @@ class KeyValueStorage(Storage):
         try:
             found = list(finished(self, plan, self._chunks_in(prepared.batch, plan)))
             changes = [made for pair in found if (made := change(*pair)) is not None]
-            prepared.carry_out(self, changes)
+            prepared.carry_out(changes)
         except BaseException:
             prepared.rollback()
             raise
@@ -373,15 +383,18 @@ def _uses_indexes(plan: Plan) -> bool:
 class _PreparedBatch(Prepared):
     """A batch, and the turn that others wait for until it has ended."""
 
-    def __init__(self, batch: Batch, turn: Turn) -> None:
-        self.batch = batch
+    def __init__(self, storage: KeyValueStorage, turn: Turn) -> None:
+        self.batch = storage.batch()
+        self._storage = storage
         self._turn = turn
         self.has_changes = False
 
-    def carry_out(self, storage: KeyValueStorage, changes: Sequence[Change]) -> None:
-        self.has_changes = BatchWriter(storage, self.batch).write(changes)
+    def carry_out(self, changes: Sequence[Change]) -> None:
+        self.has_changes = BatchWriter(self._storage, self.batch).write(changes)
 
     def commit(self) -> None:
+        if self._turn.is_inherited:
+            raise prepared_elsewhere(self._storage.name)
         try:
             if self.has_changes:
                 self.batch.commit()
@@ -391,7 +404,8 @@ class _PreparedBatch(Prepared):
             self._turn.release()
 
     def rollback(self) -> None:
-        try:
-            self.batch.rollback()
-        finally:
-            self._turn.release()
+        if not self._turn.is_inherited:  # else it is for the parent to end it
+            try:
+                self.batch.rollback()
+            finally:
+                self._turn.release()
