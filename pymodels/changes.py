@@ -26,7 +26,7 @@ class Expect(Enum):
     PRESENT = "present"
 
 
-class Revision(msgspec.Struct, frozen=True):
+class Revision(msgspec.Struct, frozen=True, gc=False):
     """The change expects the record as it was when this was read; opaque to all but its codec."""
 
     value: Any
@@ -37,7 +37,7 @@ Expectation: TypeAlias = Expect | Revision
 StoredPath: TypeAlias = tuple[str, ...]
 
 
-class Put(msgspec.Struct, frozen=True):
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Store *stored* under *key*, in place of what may be there."""
 
     schema: Schema
@@ -65,7 +65,7 @@ class Patch(msgspec.Struct, frozen=True):
     """A stored form, and what this patch makes of it, where that is known already."""
 
 
-class Delete(msgspec.Struct, frozen=True):
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Remove the record under *key*; expecting it absent only asserts that."""
 
     schema: Schema

@@ -21,7 +21,7 @@ from pymodels.changes import Patch, StoredPath
 from pymodels.checks import Unfit
 from pymodels.errors import RecordInvalid, ValidationError
 from pymodels.expressions import evaluate
-from pymodels.kinds import Array, Kind, Open, SetMembers, Structured
+from pymodels.kinds import Kind, Open, SetMembers, Structured, is_list_of_text
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
 from pymodels.values import ABSENT
@@ -174,7 +174,9 @@ class MessagePack(Codec):
         return plain
 
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> bytes:
-        data = self._encoder.encode(self._storable(instance))
+        schema = instance._schema
+        plain = schema.cache.get("special") == ()
+        data = self._encoder.encode(instance if plain else self._storable(instance))
         if unknown:
             fields = {name: self.stored_value(_ANY, value) for name, value in unknown.items()}
             data = self._in_order.encode(fields | self._fields.decode(data))
@@ -401,11 +403,7 @@ def _plain_fields(schema: Schema) -> tuple[tuple[FieldInfo, bool], ...]:
         for info in infos
     ):
         return ()
-    return tuple((info, _is_list_of_text(info.kind)) for info in infos)
-
-
-def _is_list_of_text(kind: Kind) -> bool:
-    return isinstance(kind, Array) and kind.shape is list and kind.item.families == {"text"}
+    return tuple((info, is_list_of_text(info.kind)) for info in infos)
 
 
 def _probed(info: FieldInfo | None) -> Any:

@@ -17,7 +17,15 @@ from uuid import UUID
 
 import msgspec
 
-from pymodels.checks import Unfit, check_each, check_name, check_open, constrain, expected
+from pymodels.checks import (
+    Unfit,
+    check_each,
+    check_name,
+    check_open,
+    check_text,
+    constrain,
+    expected,
+)
 from pymodels.values import ARRAYS, SORTABLE, family, order_key
 
 NATIVE: Final = (bytes, datetime)
@@ -228,6 +236,17 @@ class Array(Kind):
 
     def inner(self) -> Iterable[Kind]:
         return (self.item,)
+
+
+def is_list_of_text(kind: Kind) -> bool:
+    """Tell whether *kind* is that of lists of any text, of any length."""
+    return (
+        isinstance(kind, Array)
+        and kind.shape is list
+        and kind.length is None
+        and isinstance(kind.item, Scalar)
+        and kind.item.check is check_text
+    )
 
 
 class Positions(Kind):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
 from pymodels.checks import Unfit, check_text
 from pymodels.errors import DuplicateKey, UnsavedReference, Unsupported, ValidationError
-from pymodels.kinds import Kind, Open, Scalar, Union, convert
+from pymodels.kinds import Kind, Open, Scalar, Union, convert, is_list_of_text
 from pymodels.planning import Pair, matcher
 from pymodels.references import key_in, keys_in
 from pymodels.schema import FieldInfo, Schema
@@ -79,6 +78,16 @@ def _is_sound(instance: Any) -> bool:
         return (key is None or known.takes_key(key)) and known.takes(instance)
     except (Unfit, RecursionError, UnicodeEncodeError):
         return False
+
+
+def _check_texts(values: list[Any]) -> None:
+    """Check the members of a list of text all at once."""
+    if values:
+        if set(map(type, values)) != {str}:
+            raise Unfit("a member is no text")
+        text = "".join(values)
+        if not text.isascii():
+            text.encode()
 
 
 class _Sound:
@@ -147,6 +156,8 @@ def _check_of(kind: Kind, found: type) -> Callable[[Any], None] | None:
         return None
     options = kind.some if isinstance(kind, Union) else (kind,)
     mine = [one for one in options if isinstance(one, Scalar)]
+    if found is list and len(options) == 1 and is_list_of_text(options[0]):
+        return _check_texts
     if len(mine) == 1 and len(options) == 1:
         if found is bool and mine[0].families == {"bool"}:
             return None
@@ -236,8 +247,7 @@ def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None
 # --- saving ---------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(msgspec.Struct, gc=False):
     """One instance on its way into a storage."""
 
     instance: Any
