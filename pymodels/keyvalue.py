@@ -37,6 +37,7 @@ from pymodels.fetching import (
     without_indexes,
 )
 from pymodels.finishing import decoded, finished, sliced
+from pymodels.groups import CommitGroups
 from pymodels.keys import KeyKind, kind_named
 from pymodels.ordered import OrderedIndex
 from pymodels.planning import Pair, Plan
@@ -82,6 +83,8 @@ class KeyValueStorage(Storage):
     codec = MessagePack()
     keeps_indexes: ClassVar[bool] = False
     """Whether its views and batches know of ordered indexes."""
+    groups_commits: ClassVar[bool] = False
+    """Whether its batches can be nested, so that those of several threads are committed as one."""
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
     page_size: ClassVar[int | None] = None
@@ -90,6 +93,7 @@ class KeyValueStorage(Storage):
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         super().__init__(name=name, read_only=read_only)
         self.write_lock = WriteLock(name)
+        self._groups = CommitGroups(self)
         self.catalogs: dict[str, Catalog] = {}
         self.samples: dict[str, Sample] = {}
 
@@ -259,10 +263,16 @@ class KeyValueStorage(Storage):
     # --- writing ----------------------------------------------------------------------------
 
     def write(self, changes: Sequence[Change]) -> None:
-        if changes:
-            self.prepare(changes).commit()
-        else:
-            self.check_writable()
+        if not changes or not self.groups_commits:
+            if changes:
+                self.prepare(changes).commit()
+            else:
+                self.check_writable()
+            return
+        self.check_writable()
+        for name in {change.schema.collection for change in changes}:
+            check_name(self, name)
+        self._groups.write(changes)
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()

@@ -28,6 +28,8 @@ from pymodels.tables import INDEX
 _MAP_SIZE: Final = 1 << 40
 """How much address space is reserved; the file itself grows only as it is written."""
 
+DURABILITIES: Final = ("full", "no-metasync", "async")
+
 _SMALLEST_MAP: Final = 1 << 26
 
 
@@ -56,7 +58,9 @@ class Environment:
         max_tables: int,
         max_readers: int,
         map_size: int | None,
+        durability: str,
     ) -> None:
+        self.durability = durability
         self.path = path
         self.name = name
         self.pid = os.getpid()
@@ -81,6 +85,11 @@ class Environment:
                     f"{name} is open for reading only in this process, and a file can be open in "
                     "one way at a time: close that storage, or open this one with read_only=True"
                 )
+            if shared is not None and not read_only and shared.durability != options[-1]:
+                raise StorageBusy(
+                    f"{name} is open with durability={shared.durability!r} in this process, and a "
+                    "file can be open in one way at a time: close that storage, or ask for the same"
+                )
             if shared is None:
                 shared = cls(path, name, read_only, *options)
                 _ENVIRONMENTS[identity] = shared
@@ -93,6 +102,8 @@ class Environment:
             self.users -= 1
             if self.users == 0:
                 _ENVIRONMENTS.pop(os.path.realpath(self.path), None)
+                if self.durability != "full" and not self.read_only:
+                    self.sync()
                 self.handle.close()
 
     # --- opening ----------------------------------------------------------------------------
@@ -111,6 +122,8 @@ class Environment:
                     max_dbs=max_tables + 1,
                     max_readers=max_readers,
                     max_spare_txns=8,
+                    metasync=self.durability == "full",
+                    sync=self.durability != "async",
                     mode=0o644,
                 )
             except (lmdb.MemoryError, lmdb.Error) as error:
@@ -198,6 +211,13 @@ class Environment:
             if self.length < needed:
                 os.truncate(self.path, needed)
                 self.length = needed
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk."""
+        try:
+            self.handle.sync(True)
+        except lmdb.Error as error:
+            self.fail(error)
 
     # --- tables -----------------------------------------------------------------------------
 

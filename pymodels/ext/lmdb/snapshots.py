@@ -326,6 +326,10 @@ class WriteBatch(Snapshot):
             except lmdb.Error as error:
                 self._shared.fail(error)
 
+    def nested(self) -> WriteBatch:
+        """Begin a batch inside this one; it sees what this one has written."""
+        return _NestedBatch(self)
+
     def commit(self) -> None:
         if self._shared.pid != os.getpid():
             self._shared.fail(lmdb.Error("a batch of another process"))
@@ -347,3 +351,35 @@ class WriteBatch(Snapshot):
         if keep:
             for name, handle in self._made.items():
                 self._shared.keep_table(name, handle)
+
+
+class _NestedBatch(WriteBatch):
+    """A write transaction inside another one, which ends without a word to the disk."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: WriteBatch) -> None:
+        self._outer = outer
+        super().__init__(outer._shared)
+        self._opened = outer._opened
+        self._made = outer._made
+
+    def _begin(self) -> None:
+        try:
+            self._transaction = self._shared.handle.begin(
+                write=True, parent=self._outer._transaction
+            )
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def commit(self) -> None:
+        self._done = True
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def rollback(self) -> None:
+        if not self._done:
+            self._done = True
+            self._abort()
