@@ -291,9 +291,8 @@ class ByIndex(Native[Any]):
         for index in sorted(self.indexes, key=lambda index: len(index.parts)):
             if not index.where:
                 self._first.setdefault(index.parts[0].path, []).append(index)
-        self.alone = {
-            path: some[0] for path, some in self._first.items() if _is_alone(some, schema)
-        }
+        whole = {path: _whole_of(some, schema) for path, some in self._first.items()}
+        self.alone = {path: index for path, index in whole.items() if index is not None}
         self.are_partial = any(index.where for index in self.indexes)
         names = {*keys.lookups, *_WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
@@ -345,12 +344,15 @@ class ByIndex(Native[Any]):
         return self.keys.order_by(terms, descending)
 
 
-def _is_alone(indexes: Sequence[OrderedIndex], schema: Schema) -> bool:
-    """Tell whether the first of *indexes* is the one way to find and sort by a whole field."""
-    (first, *others) = indexes
-    field = schema.stored.get(first.parts[0].path[0])
-    is_unique = field is not None and field.options.unique
-    return not others and not is_unique and len(first.parts) == 1 and first.is_total
+def _whole_of(indexes: Sequence[OrderedIndex], schema: Schema) -> OrderedIndex | None:
+    """Return the index that finds and sorts by a whole field, and by that alone, if there is one.
+
+    A unique field has a better one to find records with.
+    """
+    field = schema.stored.get(indexes[0].parts[0].path[0])
+    if field is not None and field.options.unique:
+        return None
+    return next((one for one in indexes if len(one.parts) == 1 and one.is_total), None)
 
 
 def by_trigrams(index: OrderedIndex, place: Place, lookup: str, operand: Any) -> Any:

@@ -30,6 +30,10 @@ class Grouping:
 
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
+        if len(self._fields) == 1:
+            found: list[tuple[Any, ...]] | None = self._query.counts(self._fields[0])
+            if found is not None:
+                return found
         return [(*group, len(rows)) for group, rows in self._grouped()]
 
     def _each(self, field: Any, function: Callable[[list[Any]], Any]) -> list[tuple[Any, ...]]:

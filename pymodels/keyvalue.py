@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import msgspec
 
 from pymodels import conditions, maintenance
+from pymodels.advice import suggestion
 from pymodels.batches import BatchWriter, check_key, check_name
 from pymodels.byindex import AllOf, AnyOf, ByIndex, IndexOrder, InIndex
 from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change
-from pymodels.choosing import Sample, choose
+from pymodels.choosing import Expectations, Sample, choose
 from pymodels.codecs import MessagePack
+from pymodels.columns import Column, column_of
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
@@ -42,7 +44,7 @@ from pymodels.keys import KeyKind, kind_named
 from pymodels.ordered import OrderedIndex
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
-from pymodels.schema import Schema
+from pymodels.schema import Place, Schema
 from pymodels.shortcuts import shortcut
 from pymodels.storage import Prepared, Storage
 from pymodels.tables import (
@@ -213,6 +215,33 @@ class KeyValueStorage(Storage):
             if everything or not is_up_to_date(plan, catalog):
                 return super().count(plan)
             return count_found(seen, catalog, plan)
+
+    @contextmanager
+    def column(self, plan: Plan, place: Place) -> Iterator[Column | None]:
+        native = self._native(plan.schema) if self.keeps_indexes else None
+        index = None if native is None else column_of(native, plan, place)
+        if index is None:
+            yield None
+            return
+        self.check_open()
+        with self.view() as view:
+            seen = _with_indexes(view)
+            seen.open((index_table(plan.schema.collection, index.index.name),))
+            catalog = self.catalog(view, plan.schema.collection)
+            known = {} if catalog is None else catalog.record.ordered
+            is_known = known.get(index.index.name) == index.index
+            yield Column(self, seen, plan, place, index) if is_known else None
+
+    def expected(self, plan: Plan) -> int | None:
+        if plan.expected is not None or not self.keeps_indexes:
+            return plan.expected
+        with self._index_view() as view:
+            return Expectations(self, view, plan.schema).of(plan.native)
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        found = dict(super().explain(plan))
+        advice = suggestion(plan) if self.keeps_indexes else None
+        return found | {"suggestion": advice} if advice else found
 
     def _count_under(self, plan: Plan) -> int | None:
         """Return how many records have one value, if *plan* asks for nothing else."""

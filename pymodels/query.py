@@ -32,6 +32,9 @@ from pymodels.schema import Place, Schema
 from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pymodels.columns import Column
     from pymodels.models import Model
     from pymodels.storage import Storage
 
@@ -392,7 +395,18 @@ class Query(Generic[M]):
 
     def values(self, field: str | Path[Any]) -> list[Any]:
         """Return the distinct values of a field, in order, ``None`` once for null and absent."""
-        return aggregation.distinct(self.rows([field]))
+        with self._column(field) as column:
+            found = None if column is None else column.values()
+        return aggregation.distinct(self.rows([field])) if found is None else found
+
+    def _column(self, field: Any) -> AbstractContextManager[Column | None]:
+        plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
+        return self._storage.current.column(plan, self._place(field))
+
+    def counts(self, field: Any) -> list[tuple[Any, int]] | None:
+        """Return the values of a field with how many records have each, if an index tells."""
+        with self._column(field) as column:
+            return None if column is None else column.counts()
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -433,11 +447,19 @@ class Query(Generic[M]):
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return aggregation.least([row[0] for row in self.rows([field])])
+        with self._column(field) as column:
+            found = None if column is None else column.end(descending=False)
+        if found is None:
+            return aggregation.least([row[0] for row in self.rows([field])])
+        return found[0] if found else None
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return aggregation.greatest([row[0] for row in self.rows([field])])
+        with self._column(field) as column:
+            found = None if column is None else column.end(descending=True)
+        if found is None:
+            return aggregation.greatest([row[0] for row in self.rows([field])])
+        return found[0] if found else None
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""

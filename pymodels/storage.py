@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
 
@@ -28,9 +28,10 @@ from pymodels.errors import (
 )
 from pymodels.keys import KeyKind
 from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
-from pymodels.schema import Schema
+from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
+    from pymodels.columns import Column
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
@@ -210,6 +211,14 @@ class Storage(Opened, ABC):
     def run(self, plan: Plan) -> Iterator[Pair]:
         """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
         return finish(self, plan, self.scan(plan))
+
+    def column(self, plan: Plan, place: Place) -> AbstractContextManager[Column | None]:
+        """Return a context with the values at *place*, if an index has those that *plan* finds."""
+        return nullcontext()
+
+    def expected(self, plan: Plan) -> int | None:
+        """Return how many records the engine is thought to find for *plan*, None if unknown."""
+        return plan.expected
 
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""

@@ -120,6 +120,11 @@ class IndexView(View, Protocol):
     def count_under(self, table: str, entry: bytes) -> int:
         """Return how many records have this entry."""
 
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        """Yield the entries of a range once: with their first and last key, and how many."""
+
 
 class PagedView(View):
     """Reads in views that are closed before anybody else's code runs: one a page, or a question.

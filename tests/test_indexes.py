@@ -335,3 +335,56 @@ def test_a_unique_field_can_be_ordered_as_well() -> None:
     assert Numbered.objects(opened).order_by("number").plan().native is not None
     with pytest.raises(DuplicateKey):
         Numbered(number=2).save(opened)
+
+
+def test_values_are_read_off_an_index(storage: Storage, reference: Storage) -> None:
+    indexed, plain = Person.objects(storage), Person.objects(reference)
+    for narrow in (
+        lambda people: people,
+        lambda people: people.where(age__gte=40),
+        lambda people: people.where(age__between=(30, 31)),
+        lambda people: people.where(city="c3"),
+        lambda people: people.where(age__gt=200),
+        lambda people: people[10:30],
+    ):
+        for field in ("age", "city", "born", "open", "plain", "name"):
+            mine, other = narrow(indexed), narrow(plain)
+            for ask in ("values", "min", "max"):
+                found, wanted = getattr(mine, ask)(field), getattr(other, ask)(field)
+                assert found == wanted, (ask, field)
+                assert repr(found) == repr(wanted), (ask, field)
+            assert repr(mine.group_by(field).count()) == repr(other.group_by(field).count())
+
+
+def test_values_of_an_index_take_a_record_each(storage: Storage) -> None:
+    people = Person.objects(storage)
+    counted = people.counts("city")
+    assert counted is not None
+    assert [value for value, _ in counted] == people.values("city")
+    assert sum(count for _, count in counted) == COUNT
+    assert people.counts("plain") is None  # a partial index has not all of them
+    assert people[:5].counts("city") is None
+
+
+def test_explain_says_what_was_expected_and_met_and_what_would_help(storage: Storage) -> None:
+    people = Person.objects(storage)
+    explanation = people.where(city="c3", plain__gt=7).explain()
+    there = people.where(city="c3").count()
+    assert (explanation.expected, explanation.read) == (there, there)
+    assert repr(explanation.engine) == "index on city"
+    assert explanation.suggestion is None
+    for asked, told in (
+        (people.where(plain__gt=7), "index=True on plain would find these records"),
+        (people.where(address__size=1).order_by("plain"), "index=True on plain would give this"),
+        (people.where(name__icontains="ame"), 'index="trigram" on name would find'),
+        (people.where(name__iequals="NAME 3"), 'index="caseless" on name would find'),
+        (people.where(address__size=1), None),
+    ):
+        explanation = asked.explain()
+        if told is None:
+            assert explanation.suggestion is None
+        else:
+            assert explanation.suggestion is not None
+            assert explanation.suggestion.startswith(told)
+            assert told in str(explanation)
+        assert explanation.expected == explanation.read == COUNT

@@ -173,6 +173,27 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                there = _to_last(cursor, high) if descending else _to(cursor, low)
+                while there:
+                    entry = cursor.key()
+                    if not low <= entry < high:
+                        return
+                    cursor.first_dup()
+                    first = cursor.value()
+                    cursor.last_dup()
+                    yield entry, first, cursor.value(), int(cursor.count())
+                    there = cursor.prev_nodup() if descending else cursor.next_nodup()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
     def count_under(self, table: str, entry: bytes) -> int:
         handle = self._handle(table)
         if handle is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pymodels.ext.memory.dicts import Index, Table
@@ -17,6 +19,7 @@ _CHUNK: Final = 256
 """How many keys an iteration looks ahead; changes further on are seen."""
 
 _GONE: Final[Any] = object()
+_entry_of: Final = operator.itemgetter(0)
 
 
 class MemoryView(IndexView):
@@ -120,6 +123,14 @@ class MemoryView(IndexView):
     def under(self, table: str, entry: bytes) -> list[bytes]:
         index = self._indexes.get(table)
         return [] if index is None else list(index.keys.get(entry, ()))
+
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        pairs = self.entries(table, low, high, descending=descending)
+        for entry, group in groupby(pairs, key=_entry_of):
+            keys = [key for _, key in group]
+            yield entry, min(keys), max(keys), len(keys)
 
     def count_under(self, table: str, entry: bytes) -> int:
         index = self._indexes.get(table)
