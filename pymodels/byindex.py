@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from pymodels.bykey import Fragment, Keys
+from pymodels.bykey import Fragment
 from pymodels.encoding import FAMILIES, encode, successor, text_prefix
 from pymodels.ordered import (
     CASELESS,
@@ -19,10 +19,10 @@ from pymodels.ordered import (
     OrderedIndex,
     Part,
     fits,
-    trigrams,
 )
 from pymodels.planning import Native, Superset
 from pymodels.schema import Place, Schema
+from pymodels.trigrams import WITH_PARTS, required
 from pymodels.values import ARRAYS, NULLS, family
 
 Range: TypeAlias = tuple[bytes, bytes]
@@ -221,9 +221,6 @@ _CASELESS: Final[Mapping[str, Callable[[Any], _Found]]] = {
     ),
 }
 _TABLES: Final = {WHOLE: _OF_WHOLE, MEMBERS: _OF_MEMBERS, CASELESS: _CASELESS}
-_WITH_PARTS: Final = frozenset(
-    {"contains", "icontains", "startswith", "istartswith", "endswith", "iendswith", "iequals"}
-)
 
 
 def ranges_of(part: Part, place: Place, lookup: str, operand: Any) -> Ranges | None:
@@ -294,7 +291,7 @@ class ByIndex(Native[Any]):
         whole = {path: _whole_of(some, schema) for path, some in self._first.items()}
         self.alone = {path: index for path, index in whole.items() if index is not None}
         self.are_partial = any(index.where for index in self.indexes)
-        names = {*keys.lookups, *_WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
+        names = {*keys.lookups, *WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
 
     def _answer(self, name: str) -> Callable[[Place, Any], Any]:
@@ -357,15 +354,11 @@ def _whole_of(indexes: Sequence[OrderedIndex], schema: Schema) -> OrderedIndex |
 
 def by_trigrams(index: OrderedIndex, place: Place, lookup: str, operand: Any) -> Any:
     """Return what finds all text with *operand* inside, and more; None if that is too short."""
-    if lookup not in _WITH_PARTS or type(operand) is not str:
+    if lookup not in WITH_PARTS:
         return None
     if lookup == "contains" and (place.kind.is_open or place.kind.families & ARRAYS):
         return None  # a list contains members
-    found = [InIndex(index, (point(encode(part)),), True) for part in trigrams(operand)]
+    found = [InIndex(index, (point(encode(part)),), True) for part in required(lookup, operand)]
     if not found:
         return None
     return found[0] if len(found) == 1 else AllOf(tuple(found))
-
-
-def is_keys(fragment: Any) -> bool:
-    return isinstance(fragment, Keys)

@@ -22,6 +22,7 @@ from pymodels.evaluation import compile_condition, leaves
 from pymodels.kinds import Kind, Open, is_index
 from pymodels.readings import PLAIN, Reading, converter, reading_of
 from pymodels.schema import Index, Place, Schema
+from pymodels.trigrams import trigrams
 from pymodels.values import is_array
 
 if TYPE_CHECKING:
@@ -430,16 +431,6 @@ def _caseless(value: Any) -> Iterable[bytes]:
 
 def _trigrams(value: Any) -> Iterable[bytes]:
     return map(encode, trigrams(value)) if type(value) is str else ()
-
-
-def trigrams(text: str) -> list[str]:
-    """Return every run of three characters in *text*, without its case.
-
-    >>> trigrams("Anna")
-    ['ann', 'nna']
-    """
-    folded = text.casefold()
-    return list(dict.fromkeys(folded[at : at + 3] for at in range(len(folded) - 2)))
 
 
 _TAKEN: Final[dict[str, Callable[[Any], Iterable[bytes]]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -19,6 +20,7 @@ from pymodels.ext import memory
 from pymodels.ordered import LONGEST
 from pymodels.query import Query
 from pymodels.storage import Storage
+from pymodels.trigrams import required, trigrams
 
 COUNT = 600
 
@@ -109,6 +111,9 @@ ASKED: list[tuple[str, Any]] = [
     ("range of index on born:date", lambda q: q.where(born__year=1960)),
     ("range of index on born:date", lambda q: q.where(born__lt=date(1951, 5, 1))),
     ("index on address__zip", lambda q: q.where(address__zip=7)),
+    ("index on bio:trigram", lambda q: q.where(bio__matches=r"^likes .*les1\d+")),
+    ("index on bio:trigram", lambda q: q.where(bio__matches="strasse|straße1")),
+    ("index on bio:trigram", lambda q: q.where(bio__icontains="STRASSE")),
     ("index on city+age", lambda q: q.where(city="c1", age__lt=40)),
     ("index on open", lambda q: q.where(open__gt=date(2019, 1, 1))),
     ("index on open", lambda q: q.where(open=2)),
@@ -388,3 +393,26 @@ def test_explain_says_what_was_expected_and_met_and_what_would_help(storage: Sto
             assert explanation.suggestion.startswith(told)
             assert told in str(explanation)
         assert explanation.expected == explanation.read == COUNT
+
+
+PATTERNS = [
+    "abc", "a(bcd)+efg", "abcd?", "ab{2}cde", "(?i)abc", "abc|abd", "[a-c]bcd.xyz", "abc$",
+    "(?=abc)abcd", "(?!abc)xyz", "(?:abc){0}", "(?x) a b c", "(?P<n>abc)(?P=n)", "", ".*",
+    r"abc\d", r"\babc",
+]  # fmt: skip
+TEXTS = [
+    "abc", "abcabc", "abd", "abbcde", "abxyz", "abce", "aefg", "abcdefg", "ABC", "bbcd-xyz",
+    "xyz", "abcd", "", "abc7", "abbabc", "abcdxyz",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_a_pattern_requires_is_in_all_that_it_finds(pattern: str) -> None:
+    for text in TEXTS:
+        if re.search(pattern, text):
+            there = set(trigrams(text))
+            assert there.issuperset(required("matches", pattern)), text
+
+
+def test_some_patterns_require_something() -> None:
+    assert [bool(required("matches", pattern)) for pattern in PATTERNS[:3]] == [True] * 3
