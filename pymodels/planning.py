@@ -73,9 +73,9 @@ class Native(Generic[FragmentT]):
         return NotImplemented
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes longer to make than most plans take to think of
 class Plan:
-    """Everything that a storage needs to know of a query.
+    """Everything that a storage needs to know of a query; it is not changed once it is made.
 
     ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it,
     None for all records, and ``rest`` what Python decides after that. ``order`` are the terms

@@ -326,12 +326,17 @@ class Query(Generic[M]):
 
         Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
         """
+        if (
+            self._asked is self._schema.everything
+            and not (given or lookups)
+            and key is not _NO_KEY
+            and not isinstance(key, conditions.Node)
+        ):
+            return self._storage.get(self._model, key)
         query = self
         if isinstance(key, conditions.Node):
             given = (key, *given)
         elif key is not _NO_KEY:
-            if self._asked is self._schema.everything and not given and not lookups:
-                return self._storage.get(self._model, key)
             query = self.where(pk=self._schema.check_key(key))
         if given or lookups:
             query = query.where(*given, **lookups)

@@ -253,7 +253,9 @@ class Storage(Opened, ABC):
     def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
         """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
         schema: Schema = model._schema or model.__schema__
-        key = schema.check_key(key)
+        kind: Any = schema.key.type
+        if kind is not str or type(key) is not str or not key or not key.isascii():
+            key = schema.check_key(key)
         target = self.current if ACTIVE.get() else self
         stored = target.read_one(schema, key)
         if stored is not None and (

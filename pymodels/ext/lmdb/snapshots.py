@@ -245,10 +245,11 @@ def _backward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tu
 class WriteBatch(Snapshot):
     """One write transaction; LMDB lets one in at a time, over all processes."""
 
-    __slots__ = ("_done", "_made")
+    __slots__ = ("_done", "_known", "_made")
 
     def __init__(self, shared: Environment) -> None:
         self._made: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
         self._done = False
         super().__init__(shared)
 
@@ -260,13 +261,19 @@ class WriteBatch(Snapshot):
             self._shared.fail(error)
 
     def _handle(self, table: str) -> Any | None:
+        known = self._known.get(table)
+        if known is not None:
+            return known
         made = self._made.get(table)
+        if made is None:
+            found = self._shared.known_table(table)
+            if found is not None and found.number <= self._opened:
+                made = found.handle
+            else:
+                made = self._open_here(table, create=False)
         if made is not None:
-            return made
-        found = self._shared.known_table(table)
-        if found is not None and found.number <= self._opened:
-            return found.handle
-        return self._open_here(table, create=False)
+            self._known[table] = made
+        return made
 
     def _open_here(self, table: str, *, create: bool) -> Any | None:
         """Open, for this transaction, a table that the process has not used before it began."""
