@@ -33,6 +33,8 @@ DATABASES = {
         # "max_tables": 256,
         # How many readers, over all processes, can be at work at once.
         # "max_readers": 512,
+        # What a save waits for: "full", "no-metasync" or "async".
+        # "durability": "full",
         # The most bytes that the file can grow to; None is a tebibyte, or what the machine allows.
         # "map_size": None,
     },

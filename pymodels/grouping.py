@@ -31,7 +31,7 @@ class Grouping:
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
         if len(self._fields) == 1:
-            found: list[tuple[Any, ...]] | None = self._query.counts(self._fields[0])
+            found: list[tuple[Any, ...]] | None = self._query.counts_by_index(self._fields[0])
             if found is not None:
                 return found
         return [(*group, len(rows)) for group, rows in self._grouped()]

@@ -408,7 +408,7 @@ class Query(Generic[M]):
         plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
         return self._storage.current.column(plan, self._place(field))
 
-    def counts(self, field: Any) -> list[tuple[Any, int]] | None:
+    def counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
         """Return the values of a field with how many records have each, if an index tells."""
         with self._column(field) as column:
             return None if column is None else column.counts()
