@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from pymodels.expressions import Expression
+    from pymodels.expressions import Operation
     from pymodels.schema import Schema
 
 
@@ -59,7 +59,7 @@ class Patch(msgspec.Struct, frozen=True):
     key: Any
     set: Mapping[StoredPath, Any] = msgspec.field(default_factory=dict)
     unset: frozenset[StoredPath] = frozenset()
-    operations: Mapping[StoredPath, Expression] = msgspec.field(default_factory=dict)
+    operations: Mapping[StoredPath, Operation] = msgspec.field(default_factory=dict)
     expect: Expectation = Expect.PRESENT
     made: tuple[Any, Any] | None = None
     """A stored form, and what this patch makes of it, where that is known already."""

@@ -84,6 +84,7 @@ def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:
     if (
         index is None
         or place.is_key
+        or place.inside  # lists on the way count by their members
         or not plan.exact
         or plan.offset
         or plan.skip

@@ -7,8 +7,9 @@ with. Records, keys, unique entries, expectations and the scan are the same for 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
@@ -123,7 +124,7 @@ class KeyValueStorage(Storage):
         return decoded(plan.schema, self._chunks(plan))
 
     def run(self, plan: Plan) -> Iterator[Pair]:
-        if type(self).scan is not KeyValueStorage.scan:  # a subclass has a way of its own
+        if getattr(self.scan, "__func__", None) is not KeyValueStorage.scan:  # it has its own way
             return super().run(plan)
         self.check_open()
         return finished(self, plan, self._chunks(plan))
@@ -285,6 +286,11 @@ class KeyValueStorage(Storage):
             found = self.catalogs[name] = Catalog(data, self.codec)
         return found
 
+    def collection_record(self, view: View, name: str) -> CollectionRecord | None:
+        """Return what ``catalog`` knows of a collection, to be changed."""
+        data = view.get(META, f"collection:{name}".encode())
+        return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
+
     def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
         """Return the indexes that are to be kept for what a model declares."""
         return declared_ordered(schema, self.codec) if self.keeps_indexes else ()
@@ -392,7 +398,7 @@ class KeyValueStorage(Storage):
         self.check_writable()
         prepared = self._begin()
         try:
-            found = list(finished(self, plan, self._chunks_in(prepared.batch, plan)))
+            found = list(self._find(prepared.batch, plan))
             changes = [made for pair in found if (made := change(*pair)) is not None]
             prepared.carry_out(changes)
         except BaseException:
@@ -400,6 +406,22 @@ class KeyValueStorage(Storage):
             raise
         prepared.commit()
         return len(changes)
+
+    def compose(
+        self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]
+    ) -> None:
+        """Find and write in one batch, as ``rewrite`` does."""
+        self.check_writable()
+        prepared = self._begin()
+        try:
+            prepared.carry_out(gather(partial(self._find, prepared.batch)))
+        except BaseException:
+            prepared.rollback()
+            raise
+        prepared.commit()
+
+    def _find(self, view: View, plan: Plan) -> Iterator[Pair]:
+        return finished(self, plan, self._chunks_in(view, plan))
 
     def check_format(self, found: bytes | None) -> None:
         """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""

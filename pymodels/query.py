@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from pymodels.columns import Column
     from pymodels.models import Model
+    from pymodels.prefetching import Prefetch
+    from pymodels.references import Related
     from pymodels.storage import Storage
 
 M = TypeVar("M", bound="Model")
@@ -59,6 +61,7 @@ class _Asked(msgspec.Struct, frozen=True):
     offset: int = 0
     limit: int | None = None
     allow_scan: bool = True
+    prefetch: Prefetch | None = None
 
 
 class Query(Generic[M]):
@@ -150,7 +153,9 @@ class Query(Generic[M]):
 
     def _combined(self, other: Any, combine: Any) -> Any:
         if isinstance(other, conditions.Node | Path):
-            raise QueryError(f"a query is narrowed by where({other!r}), not by & or |")
+            raise QueryError(
+                f"a query is narrowed by where({other!r}) or where_not({other!r}), not by & | -"
+            )
         if not isinstance(other, Query):
             return NotImplemented
         if other._model.__schema__.collection != self._schema.collection:
@@ -169,6 +174,9 @@ class Query(Generic[M]):
 
     def __or__(self, other: Query[M]) -> Self:
         return self._combined(other, conditions.either)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Query[M]) -> Self:
+        return self._combined(other, conditions.without)  # type: ignore[no-any-return]
 
     # --- order and slices -------------------------------------------------------------------
 
@@ -254,6 +262,27 @@ class Query(Generic[M]):
             length = left if length is None else min(length, left)
         return self._with(offset=self._asked.offset + start, limit=length)
 
+    # --- relations --------------------------------------------------------------------------
+
+    def prefetch(self, *relations: str | Path[Any] | Related[Any]) -> Self:
+        """Load what the records refer to, or who refers to them, together with the records.
+
+        A page of records costs one read more for each relation, instead of one for each record.
+
+        Args:
+            relations: references and backward relations, by name or as attributes of their model:
+                ``"country"``, ``"country__continent"``, ``Country.people``. One of another model is
+                loaded wherever the other relations lead to that model.
+
+        Raises ``UnknownField`` or ``QueryError`` for what is no relation.
+        """
+        from pymodels.prefetching import Prefetch
+
+        if not relations:
+            raise UsageError('prefetch needs the names of relations, as in prefetch("country")')
+        known = self._asked.prefetch.given if self._asked.prefetch is not None else ()
+        return self._with(prefetch=Prefetch(self._schema, (*known, *relations)))
+
     # --- running ----------------------------------------------------------------------------
 
     def plan(self, **changes: Any) -> Plan:
@@ -282,7 +311,11 @@ class Query(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
-        return persistence.load_each(target, self._schema, target.run(self.plan()))
+        instances = persistence.load_each(target, self._schema, target.run(self.plan()))
+        prefetch = self._asked.prefetch
+        if prefetch is None:
+            return instances
+        return prefetch.in_pages(self._storage, instances, allow_scan=self._asked.allow_scan)
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
@@ -391,7 +424,7 @@ class Query(Generic[M]):
         if isinstance(keys, str | bytes):
             raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
         wanted = [self._schema.check_key(key) for key in keys]
-        if self._asked.condition is self._schema.must:
+        if self._asked.condition is self._schema.must and self._asked.prefetch is None:
             return self._storage.get_many(self._model, wanted)
         found = {instance.pk: instance for instance in self.where(pk__in=wanted)}
         return {key: found[key] for key in dict.fromkeys(wanted) if key in found}
@@ -408,7 +441,7 @@ class Query(Generic[M]):
         plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
         return self._storage.current.column(plan, self._place(field))
 
-    def counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
+    def _counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
         """Return the values of a field with how many records have each, if an index tells."""
         with self._column(field) as column:
             return None if column is None else column.counts()
@@ -430,10 +463,30 @@ class Query(Generic[M]):
 
     def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of *fields* of each record, as ``select`` does."""
-        places = [self._place(field) for field in fields]
+        return self._rows([self._place(field) for field in fields])
+
+    def rows_with_members(
+        self, fields: Iterable[Any], counted: Any, what: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield what ``rows`` does, and after it a list of all members of the field *counted*.
+
+        *what* names an aggregate of numbers, which is refused where none can be.
+        """
+        places, last = [self._place(field) for field in fields], self._place(counted)
+        if what:
+            aggregation.check_numeric(self._schema, last, what)
+        return self._rows(places, last)
+
+    def _rows(self, places: list[Place], counted: Place | None = None) -> Iterator[Any]:
         target = self._storage.current
-        plan = self.plan(names=frozenset(p.stored for p in places if not p.is_key))
-        return aggregation.rows(target, self._schema, places, execute(target, plan))
+        read = places if counted is None else [*places, counted]
+        plan = self.plan(names=frozenset(p.stored for p in read if not p.is_key))
+        return aggregation.rows(target, self._schema, places, execute(target, plan), counted)
+
+    def _members(self, field: Any, what: str = "") -> list[Any]:
+        return [
+            member for (members,) in self.rows_with_members((), field, what) for member in members
+        ]
 
     def _place(self, field: Any) -> Place:
         if isinstance(field, Path):
@@ -443,19 +496,23 @@ class Query(Generic[M]):
         return self._schema.place(tuple(field.split("__")))
 
     def sum(self, field: str | Path[Any]) -> Any:
-        """Return the exact sum of a field's numbers; 0 if there are none."""
-        return aggregation.total([row[0] for row in self.rows([field])])
+        """Return the exact sum of a field's numbers; 0 if there are none.
+
+        Through a list, or of a list that the model declares, every member counts, here and in the
+        other aggregates. Raises ``QueryError`` for a field that holds no numbers.
+        """
+        return aggregation.total(self._members(field, "a sum"))
 
     def avg(self, field: str | Path[Any]) -> Any:
         """Return the mean of a field's numbers, ``None`` if there are none."""
-        return aggregation.mean([row[0] for row in self.rows([field])])
+        return aggregation.mean(self._members(field, "a mean"))
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
         with self._column(field) as column:
             found = None if column is None else column.end(descending=False)
         if found is None:
-            return aggregation.least([row[0] for row in self.rows([field])])
+            return aggregation.least(self._members(field))
         return found[0] if found else None
 
     def max(self, field: str | Path[Any]) -> Any:
@@ -463,7 +520,7 @@ class Query(Generic[M]):
         with self._column(field) as column:
             found = None if column is None else column.end(descending=True)
         if found is None:
-            return aggregation.greatest([row[0] for row in self.rows([field])])
+            return aggregation.greatest(self._members(field))
         return found[0] if found else None
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
@@ -529,6 +586,8 @@ class Query(Generic[M]):
         if asked.offset or asked.limit is not None:
             stop = "" if asked.limit is None else asked.offset + asked.limit
             text += f" [{asked.offset}:{stop}]"
+        if asked.prefetch is not None:
+            text += f" with {asked.prefetch}"
         return text
 
     def __repr__(self) -> str:

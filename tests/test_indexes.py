@@ -363,12 +363,12 @@ def test_values_are_read_off_an_index(storage: Storage, reference: Storage) -> N
 
 def test_values_of_an_index_take_a_record_each(storage: Storage) -> None:
     people = Person.objects(storage)
-    counted = people.counts_by_index("city")
+    counted = people._counts_by_index("city")
     assert counted is not None
     assert [value for value, _ in counted] == people.values("city")
     assert sum(count for _, count in counted) == COUNT
-    assert people.counts_by_index("plain") is None  # a partial index has not all of them
-    assert people[:5].counts_by_index("city") is None
+    assert people._counts_by_index("plain") is None  # a partial index has not all of them
+    assert people[:5]._counts_by_index("city") is None
 
 
 def test_explain_says_what_was_expected_and_met_and_what_would_help(storage: Storage) -> None:

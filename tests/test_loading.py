@@ -18,7 +18,7 @@ from pymodels import (
     UnknownBackend,
     get_storage,
 )
-from pymodels.ext import lmdb, memory
+from pymodels.ext import lmdb, memory, pickled, shelve
 from tests.complaints import complaint
 
 MEMORY = {"backend": "pymodels.ext.memory"}
@@ -294,7 +294,7 @@ def test_a_backend_imports_its_own_driver_and_no_other():
 
 # --- the example ----------------------------------------------------------------------------
 
-BACKENDS = {"memory": memory, "lmdb": lmdb}
+BACKENDS = {"memory": memory, "lmdb": lmdb, "pickled": pickled, "shelve": shelve}
 
 
 def test_the_example_has_every_backend():

@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pymodels.changes import Put
 from pymodels.checks import Unfit
-from pymodels.concurrency import Uninterrupted
 from pymodels.errors import SettingsError
-from pymodels.ext.memory.dicts import Index, Table
-from pymodels.ext.memory.views import MemoryBatch, MemoryView
-from pymodels.keys import KEY_KINDS, KeyKind
-from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
-from pymodels.schema import Schema
-from pymodels.tables import Batch
+from pymodels.ext.memory.indexes import Index, IndexedBatch, IndexedView
+from pymodels.held import HeldStorage
+from pymodels.keyvalue import KeyValueQuery
+from pymodels.plain import puts
 
 __all__ = ["Query", "Storage"]
 
@@ -27,7 +23,7 @@ class Query(KeyValueQuery[Any]):
     """A query over the records in memory."""
 
 
-class Storage(KeyValueStorage):
+class Storage(HeldStorage):
     """Records in a dict.
 
     Args:
@@ -63,68 +59,16 @@ class Storage(KeyValueStorage):
         if not isinstance(data, Mapping | None):
             raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
-        self._tables: dict[str, Table] = {}
-        self._indexes: dict[str, Index] = {}
-        self._applying = Uninterrupted()
-        self._revision = 0
-        for collection, records in (data or {}).items():
-            self._fill(collection, records)
+        self.indexes: dict[str, Index] = {}
+        try:
+            for collection, records in (data or {}).items():
+                self.write(puts(collection, records, self.codec))
+        except Unfit as error:
+            raise SettingsError(f"data{error.trail}: {error.reason}") from None
         self.read_only = read_only
 
-    def _fill(self, collection: str, records: Any) -> None:
-        if not isinstance(collection, str) or not collection:
-            raise SettingsError(f"data: a collection has a name, not {collection!r}")
-        if not isinstance(records, Mapping):
-            raise SettingsError(
-                f"data[{collection!r}] maps keys to records, and {type(records).__name__} does not"
-            )
-        if not records:
-            return
-        schema = Schema(None, collection, collection, _key_kind(collection, records), "pk")
-        changes = []
-        for key, record in records.items():
-            try:
-                schema.key.check(key)
-                if not isinstance(record, Mapping):
-                    raise Unfit(f"a record is a mapping, not {type(record).__name__}")
-                changes.append(Put(schema, key, self.codec.from_document(record)))
-            except Unfit as error:
-                raise SettingsError(
-                    f"data[{collection!r}][{key!r}]{error.trail}: {error.reason}"
-                ) from None
-        self.write(changes)
+    def view(self) -> IndexedView:
+        return IndexedView(self)
 
-    @property
-    def native(self) -> Any:
-        """The tables, a mapping from names to mappings of bytes; not to be changed."""
-        return {name: table.values for name, table in self._tables.items()}
-
-    @property
-    def revision(self) -> int:
-        return self._revision
-
-    def view(self) -> MemoryView:
-        return MemoryView(self._tables, self._indexes, self._applying)
-
-    def batch(self) -> Batch:
-        return MemoryBatch(self)
-
-    def read_one(self, schema: Schema, key: Any) -> bytes | None:
-        self.check_open()
-        found = self._tables.get(schema.table)
-        return None if found is None else found.values.get(schema.key.encode(key))
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
-    kinds = {type(key) for key in records}
-    kind = KEY_KINDS.get(next(iter(kinds))) if len(kinds) == 1 else None
-    if kind is None:
-        names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise SettingsError(
-            f"data[{collection!r}] has keys of the types {names}: the keys of a collection are all "
-            f"of one kind, {', '.join(sorted(kind.__name__ for kind in KEY_KINDS))}"
-        )
-    return kind
+    def batch(self) -> IndexedBatch:
+        return IndexedBatch(self)

@@ -1,4 +1,4 @@
-"""How tables in memory are read, and changed by a batch."""
+"""Indexes in dicts, whose entries are put in order when somebody asks for that."""
 
 from __future__ import annotations
 
@@ -7,63 +7,95 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.ext.memory.dicts import Index, Table
-from pymodels.tables import INDEX, IndexView, in_chunks
+from pymodels.held import HeldBatch, HeldView, next_keys
+from pymodels.tables import INDEX, IndexBatch, IndexView, in_chunks
 
 if TYPE_CHECKING:
     from pymodels.ext.memory import Storage
 
-_CHUNK: Final = 256
-"""How many keys an iteration looks ahead; changes further on are seen."""
-
-_GONE: Final[Any] = object()
 _entry_of: Final = operator.itemgetter(0)
 
 
-class MemoryView(IndexView):
-    """The tables as they are at each moment; an iteration goes on from the last key that it saw."""
+class Index:
+    """Keys by entry, and the entries in order as far as somebody has asked for that.
+
+    As in a table, an order counts only for the stamp that it was made under.
+    """
+
+    __slots__ = ("keys", "ordered", "size", "stamp")
+
+    def __init__(self) -> None:
+        self.keys: dict[bytes, list[bytes]] = {}
+        self.stamp = 0
+        self.ordered: tuple[int, list[bytes]] = (0, [])
+        self.size = 0
+
+    def add(self, entry: bytes, key: bytes) -> None:
+        found = self.keys.get(entry)
+        if found is None:
+            self.keys[entry] = [key]
+            stamp, order = self.ordered
+            if stamp == self.stamp and (not order or order[-1] < entry):
+                order.append(entry)
+                self.ordered = (stamp + 1, order)
+            self.stamp += 1
+        elif found[-1] < key:
+            found.append(key)
+        else:
+            at = bisect_left(found, key)
+            if found[at] == key:
+                return
+            found.insert(at, key)
+        self.size += 1
+
+    def remove(self, entry: bytes, key: bytes) -> None:
+        found = self.keys.get(entry)
+        at = 0 if found is None else bisect_left(found, key)
+        if found is None or at == len(found) or found[at] != key:
+            return
+        self.size -= 1
+        if len(found) > 1:
+            del found[at]
+        else:
+            del self.keys[entry]
+            self.stamp += 1
+
+    def between(self, low: bytes | None, high: bytes | None) -> list[bytes]:
+        """Return the entries from *low* (included) to *high*, in order."""
+        stamp, order = self.ordered
+        current = self.stamp
+        if stamp != current:
+            order = sorted(self.keys)
+            self.ordered = (current, order)
+        start = 0 if low is None else bisect_left(order, low)
+        stop = len(order) if high is None else bisect_left(order, high)
+        return order[start:stop]
+
+
+class IndexedView(HeldView, IndexView):
+    """The tables and indexes as they are at each moment."""
 
     is_snapshot = False
 
-    def __init__(
-        self,
-        tables: dict[str, Table],
-        indexes: dict[str, Index],
-        changing: AbstractContextManager[Any],
-    ) -> None:
-        self._tables = tables
-        self._indexes = indexes
-        self._changing = changing
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage.tables)
+        self._indexes = storage.indexes
+        self._changing: AbstractContextManager[Any] = storage.applying
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def get(self, table: str, key: bytes) -> bytes | None:
+    def count(self, table: str) -> int:
+        if table.startswith(INDEX):
+            index = self._indexes.get(table)
+            return 0 if index is None else index.size
         found = self._tables.get(table)
-        return None if found is None else found.values.get(key)
+        return 0 if found is None else len(found.values)
 
-    def items(
-        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        found = self._tables.get(table)
-        if found is None:
-            return
-        chunk = _backward if descending else _forward
-        values = found.values
-        while keys := chunk(found.keys(), low, high):
-            for key in keys:
-                value = values.get(key)
-                if value is not None:
-                    yield key, value
-            if descending:
-                high = keys[-1]
-            else:
-                low = keys[-1] + b"\0"
+    def open(self, tables: Iterable[str]) -> None:
+        pass  # there is but one state
+
+    def steady(self) -> AbstractContextManager[Any]:
+        return self._changing
 
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
@@ -74,9 +106,8 @@ class MemoryView(IndexView):
         found = self._tables.get(table)
         if found is None:
             return
-        chunk_of = _backward if descending else _forward
         values = found.values
-        while keys := chunk_of(found.keys(), low, high):
+        while keys := next_keys(found, low, high, descending=descending):
             try:
                 yield [(key, values[key]) for key in keys]
             except KeyError:  # one of them is being deleted
@@ -85,21 +116,6 @@ class MemoryView(IndexView):
                 high = keys[-1]
             else:
                 low = keys[-1] + b"\0"
-
-    def count(self, table: str) -> int:
-        if table.startswith(INDEX):
-            index = self._indexes.get(table)
-            return 0 if index is None else index.size
-        found = self._tables.get(table)
-        return 0 if found is None else len(found.values)
-
-    # --- indexes ----------------------------------------------------------------------------
-
-    def open(self, tables: Iterable[str]) -> None:
-        pass  # there is but one state
-
-    def steady(self) -> AbstractContextManager[Any]:
-        return self._changing
 
     def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
         found = self._tables.get(table)
@@ -137,46 +153,15 @@ class MemoryView(IndexView):
         return 0 if index is None else len(index.keys.get(entry, ()))
 
 
-def _forward(order: list[bytes], low: bytes | None, high: bytes | None) -> list[bytes]:
-    start = 0 if low is None else bisect_left(order, low)
-    stop = len(order) if high is None else bisect_left(order, high)
-    return order[start : min(stop, start + _CHUNK)]
-
-
-def _backward(order: list[bytes], low: bytes | None, high: bytes | None) -> list[bytes]:
-    start = 0 if low is None else bisect_left(order, low)
-    stop = len(order) if high is None else bisect_left(order, high)
-    return order[max(start, stop - _CHUNK) : stop][::-1]
-
-
-class MemoryBatch(MemoryView):
-    """Changes kept aside until they are committed; what is read sees them."""
+class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
+    """Changes of tables and indexes, kept aside until they are committed."""
 
     def __init__(self, storage: Storage) -> None:
-        super().__init__(storage._tables, storage._indexes, nullcontext())
-        self._storage = storage
-        self._changes: dict[str, dict[bytes, Any]] = {}
+        HeldBatch.__init__(self, storage)
+        self._indexes = storage.indexes
+        self._changing = nullcontext()
         self._dropped: list[str] = []
         self._entries: dict[str, dict[tuple[bytes, bytes], bool]] = {}
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        changed = self._changes.get(table)
-        if changed is not None:
-            found = changed.get(key)
-            if found is not None:
-                return None if found is _GONE else found
-        return super().get(table, key)
-
-    def items(
-        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        merged = dict(super().items(table, low, high, descending=False))
-        for key, value in self._changes.get(table, {}).items():
-            if value is _GONE:
-                merged.pop(key, None)
-            elif (low is None or key >= low) and (high is None or key < high):
-                merged[key] = value
-        return iter(sorted(merged.items(), reverse=descending))
 
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
@@ -184,24 +169,17 @@ class MemoryBatch(MemoryView):
         read = self.entries if table.startswith(INDEX) else self.items
         return in_chunks(read(table, low, high, descending=descending), first)
 
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        self._changes.setdefault(table, {})[key] = value
-
-    def delete(self, table: str, key: bytes) -> None:
-        self._changes.setdefault(table, {})[key] = _GONE
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        return [(key, stored) for key in keys if (stored := self.get(table, key)) is not None]
 
     def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
-        changed, known = self._changes.setdefault(table, {}), self._tables.get(table)
+        changed, known = self.changes.setdefault(table, {}), self._tables.get(table)
         there = known.values if known is not None else {}
         for key, _ in pairs:
-            if (key in there and changed.get(key) is not _GONE) or (
-                changed.get(key, _GONE) is not _GONE
-            ):
+            if (changed[key] if key in changed else there.get(key)) is not None:
                 return key
         changed.update(pairs)
         return None
-
-    # --- indexes ----------------------------------------------------------------------------
 
     def entries(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
@@ -235,24 +213,8 @@ class MemoryBatch(MemoryView):
         self._entries.pop(table, None)
         self._dropped.append(table)
 
-    def commit(self) -> None:
-        with self._storage._applying:
-            self._apply()
-            self._apply_entries()
-            self._storage._revision += 1
-
-    def _apply(self) -> None:
-        for name, changes in self._changes.items():
-            table = self._tables.get(name)
-            if table is None:
-                table = self._tables.setdefault(name, Table())
-            for key, value in changes.items():
-                if value is _GONE:
-                    table.delete(key)
-                else:
-                    table.put(key, value)
-
-    def _apply_entries(self) -> None:
+    def apply(self) -> None:
+        super().apply()
         for name in self._dropped:
             self._indexes.pop(name, None)
         for name, pairs in self._entries.items():
@@ -266,6 +228,6 @@ class MemoryBatch(MemoryView):
                     index.remove(entry, key)
 
     def rollback(self) -> None:
-        self._changes.clear()
+        super().rollback()
         self._entries.clear()
         self._dropped.clear()
