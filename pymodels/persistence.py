@@ -49,11 +49,16 @@ def loader(codec: Codec, schema: Schema, home: Storage) -> Callable[[Any, Any], 
     return load
 
 
-def load_each(storage: Storage, schema: Schema, rows: Iterable[Pair]) -> Iterator[Any]:
-    """Yield the instances of records: what ``loader`` does, without a call for each."""
+def load_each(
+    storage: Storage, schema: Schema, find: Callable[[], Iterable[Pair]]
+) -> Iterator[Any]:
+    """Yield the instances of what *find* returns, which is called when the first one is asked for.
+
+    It does what ``loader`` does, without a call for each.
+    """
     codec, home = storage.codec, storage.home
     decode, errors = codec.decoder(schema), codec.errors
-    for key, stored in rows:
+    for key, stored in find():
         try:
             instance = decode(stored)
         except errors as error:

@@ -311,7 +311,7 @@ class Query(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
-        instances = persistence.load_each(target, self._schema, target.run(self.plan()))
+        instances = persistence.load_each(target, self._schema, lambda: target.run(self.plan()))
         prefetch = self._asked.prefetch
         if prefetch is None:
             return instances
