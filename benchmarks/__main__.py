@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=20_000, help="how many (20000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is done (3)")
     parser.add_argument("--no-peers", action="store_true", help="only PyModels and by hand")
+    parser.add_argument("--skip", nargs="*", default=(), metavar="NAME", help="leave some out")
     parser.add_argument("--growth", type=int, default=SIZES[-1], help="up to how many records")
     parser.add_argument("--write", action="store_true", help="keep the tables and the chart")
     options = parser.parse_args(arguments)
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.no_peers:
         from benchmarks import object_peers, sql_peers
 
-        openers += [*sql_peers.PEERS, *object_peers.PEERS]
+        peers = (*sql_peers.PEERS, *object_peers.PEERS)
+        openers += [peer for peer in peers if peer.__name__ not in options.skip]
     print(f"Measuring {options.rounds} rounds ", end="", flush=True)
     timings = measure(openers, count=options.records, rounds=options.rounds, advance=_dot)
     print("\nMeasuring growth ", end="", flush=True)
