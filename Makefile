@@ -91,16 +91,16 @@ format: $(VENV)/.dev  ## format the code, and mend what ruff can mend
 	@$(run) -m ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev  ## measure the speed, as ratios to the raw drivers
+bench: $(VENV)/.bench  ## measure the speed beside other mappers, and as ratios to LMDB by hand
 	@$(say) 'Benchmarks'
-	@$(run) -m benchmarks
+	@$(run) -m benchmarks $(ARGS)
 
 .PHONY: constraints
 constraints:  ## choose newer versions for constraints.txt
 	@$(say) 'Installing the newest versions, to pin them'
 	@rm -rf .venv-constraints
 	@$(MAKE) --no-print-directory .venv-constraints/.created VENV=.venv-constraints
-	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[dev]'
+	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[dev,bench]'
 	@{ grep '^#' constraints.txt; \
 	    .venv-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
 	@mv constraints.new constraints.txt
@@ -141,6 +141,11 @@ $(VENV)/.created:
 $(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
 	@$(say) 'Installing PyModels and what the demonstration needs'
 	@$(pip) install --constraint constraints.txt --editable '.[lmdb,examples]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(say) 'Installing what the benchmarks compare with'
+	@$(pip) install --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt

@@ -29,10 +29,12 @@ DATABASES = {
         "path": "people.lmdb",
         # Refuse every write; the file has to exist.
         # "read_only": False,
-        # How many collections and unique indexes the file can have, together.
+        # How many collections and indexes the file can have, together.
         # "max_tables": 256,
         # How many readers, over all processes, can be at work at once.
         # "max_readers": 512,
+        # What a save waits for: "full", "no-metasync" or "async".
+        # "durability": "full",
         # The most bytes that the file can grow to; None is a tebibyte, or what the machine allows.
         # "map_size": None,
     },

@@ -52,6 +52,9 @@ class _SchemaOfClass:
         return cls._schema or build(cls)
 
 
+_make: Any = type(msgspec.Struct).__call__
+
+
 # Related is no specifier: mypy would demand it from the constructor, as a field without a default.
 @typing.dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(Field, Key))
 class ModelMeta(_StructMeta):
@@ -90,7 +93,7 @@ class ModelMeta(_StructMeta):
             return cls
 
         def __call__(cls, /, *positional, **values):  # noqa: N805
-            schema = cls.__schema__
+            schema = cls._schema or cls.__schema__
             if positional:
                 raise UsageError(
                     f"{cls.__name__} takes its fields by name, not by position: write "
@@ -102,14 +105,15 @@ class ModelMeta(_StructMeta):
             elif schema.key_name in values:
                 raise UsageError(f"{cls.__name__}: pk and {schema.key_name} are the same, give one")
             try:
-                instance = super().__call__(**values)
+                instance = _make(cls, **values)
             except TypeError as error:
                 raise _constructor_error(cls, values, error) from None
             instance._pk = key
             instance._stored = instance._storage = None
-            for reference in schema.references:
-                if values.get(reference) is not None:
-                    setattr(instance, reference, values[reference])
+            if schema.references:
+                for reference in schema.references:
+                    if values.get(reference) is not None:
+                        setattr(instance, reference, values[reference])
             return instance
 
         __schema__ = _SchemaOfClass()

@@ -29,6 +29,10 @@ class Grouping:
 
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
+        if len(self._fields) == 1:
+            found: list[tuple[Any, ...]] | None = self._query._counts_by_index(self._fields[0])
+            if found is not None:
+                return found
         groups = self._grouped(self._query.rows(self._fields))
         return [(*group, len(rows)) for group, rows in groups]
 

@@ -172,9 +172,8 @@ class HeldView(View):
         found = self._tables.get(table)
         if found is None:
             return
-        chunk = _backward if descending else _forward
         get = found.get
-        while keys := chunk(found.keys(), low, high):
+        while keys := next_keys(found, low, high, descending=descending):
             for key in keys:
                 value = get(key)
                 if value is not None:
@@ -187,6 +186,13 @@ class HeldView(View):
     def count(self, table: str) -> int:
         found = self._tables.get(table)
         return 0 if found is None else len(found.values)
+
+
+def next_keys(
+    table: Table, low: bytes | None, high: bytes | None, *, descending: bool
+) -> list[bytes]:
+    """Return the next keys of a range, in the order in which they are read."""
+    return (_backward if descending else _forward)(table.keys(), low, high)
 
 
 def _forward(order: list[bytes], low: bytes | None, high: bytes | None) -> list[bytes]:
@@ -205,7 +211,7 @@ class HeldBatch(HeldView, Batch):
     """Changes kept aside until they are committed; what is read sees them."""
 
     def __init__(self, storage: HeldStorage) -> None:
-        super().__init__(storage.tables)
+        HeldView.__init__(self, storage.tables)
         self._storage = storage
         self.changes: dict[str, dict[bytes, bytes | None]] = {}
 
@@ -235,7 +241,11 @@ class HeldBatch(HeldView, Batch):
     def commit(self) -> None:
         with self._storage.applying:
             self._storage.keep(self.changes)
-            self._storage.apply(self.changes)
+            self.apply()
+
+    def apply(self) -> None:
+        """Make the changes true in memory; nobody else does so meanwhile."""
+        self._storage.apply(self.changes)
 
     def rollback(self) -> None:
         self.changes.clear()

@@ -24,6 +24,7 @@ from pymodels.checks import (
     check_levels,
     check_name,
     check_open,
+    check_text,
     constrain,
     expected,
 )
@@ -240,6 +241,17 @@ class Array(Kind):
 
     def inner(self) -> Iterable[Kind]:
         return (self.item,)
+
+
+def is_list_of_text(kind: Kind) -> bool:
+    """Tell whether *kind* is that of lists of any text, of any length."""
+    return (
+        isinstance(kind, Array)
+        and kind.shape is list
+        and kind.length is None
+        and isinstance(kind.item, Scalar)
+        and kind.item.check is check_text
+    )
 
 
 class Positions(Kind):

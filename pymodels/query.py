@@ -7,10 +7,11 @@ records, a number or an answer are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
-from pymodels import aggregation, conditions, updating
+import msgspec
+
+from pymodels import aggregation, conditions, persistence, updating
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
     Conflict,
@@ -31,6 +32,9 @@ from pymodels.schema import Place, Schema
 from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pymodels.columns import Column
     from pymodels.models import Model
     from pymodels.prefetching import Prefetch
     from pymodels.references import Related
@@ -47,8 +51,7 @@ _NO_KEY: Final[Any] = object()
 """What ``get`` is given instead of a key; None is no key either, and refused as such."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """What a query asks for; ``order`` are terms, none for the order of keys."""
 
     condition: Condition
@@ -120,7 +123,7 @@ class Query(Generic[M]):
         other = object.__new__(type(self))
         other._model, other._schema = self._model, self._schema
         other._storage = self._storage
-        other._asked = replace(self._asked, **changes)
+        other._asked = msgspec.structs.replace(self._asked, **changes)
         return other
 
     # --- narrowing --------------------------------------------------------------------------
@@ -130,7 +133,9 @@ class Query(Generic[M]):
 
         Raises ``UnknownField``, ``OperandInvalid`` or ``QueryError`` for what has no meaning.
         """
-        self._refuse_slice("where")
+        asked = self._asked
+        if asked.offset or asked.limit is not None:
+            self._refuse_slice("where")
         condition = self._schema.condition(given, lookups)
         return self._with(condition=conditions.both(self._asked.condition, condition))
 
@@ -306,17 +311,11 @@ class Query(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
-        load = target.loader(self._schema)
-        found = execute(target, self.plan())
+        instances = persistence.load_each(target, self._schema, lambda: target.run(self.plan()))
         prefetch = self._asked.prefetch
         if prefetch is None:
-            for key, stored in found:
-                yield load(key, stored)
-        else:
-            instances = (load(key, stored) for key, stored in found)
-            yield from prefetch.in_pages(
-                self._storage, instances, allow_scan=self._asked.allow_scan
-            )
+            return instances
+        return prefetch.in_pages(self._storage, instances, allow_scan=self._asked.allow_scan)
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
@@ -360,12 +359,17 @@ class Query(Generic[M]):
 
         Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
         """
+        if (
+            self._asked is self._schema.everything
+            and not (given or lookups)
+            and key is not _NO_KEY
+            and not isinstance(key, conditions.Node)
+        ):
+            return self._storage.get(self._model, key)
         query = self
         if isinstance(key, conditions.Node):
             given = (key, *given)
         elif key is not _NO_KEY:
-            if self._asked is self._schema.everything and not given and not lookups:
-                return self._storage.get(self._model, key)
             query = self.where(pk=self._schema.check_key(key))
         if given or lookups:
             query = query.where(*given, **lookups)
@@ -429,7 +433,18 @@ class Query(Generic[M]):
 
     def values(self, field: str | Path[Any]) -> list[Any]:
         """Return the distinct values of a field, in order, ``None`` once for null and absent."""
-        return aggregation.distinct(self.rows([field]))
+        with self._column(field) as column:
+            found = None if column is None else column.values()
+        return aggregation.distinct(self.rows([field])) if found is None else found
+
+    def _column(self, field: Any) -> AbstractContextManager[Column | None]:
+        plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
+        return self._storage.current.column(plan, self._place(field))
+
+    def _counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
+        """Return the values of a field with how many records have each, if an index tells."""
+        with self._column(field) as column:
+            return None if column is None else column.counts()
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -494,11 +509,19 @@ class Query(Generic[M]):
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return aggregation.least(self._members(field))
+        with self._column(field) as column:
+            found = None if column is None else column.end(descending=False)
+        if found is None:
+            return aggregation.least(self._members(field))
+        return found[0] if found else None
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return aggregation.greatest(self._members(field))
+        with self._column(field) as column:
+            found = None if column is None else column.end(descending=True)
+        if found is None:
+            return aggregation.greatest(self._members(field))
+        return found[0] if found else None
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
@@ -582,6 +605,8 @@ def _with_keys(condition: Condition) -> Condition:
             return conditions.with_operand(lookup, found)
         return lookup
 
+    if type(condition) is Lookup and not isinstance(condition.operand, Query):
+        return condition
     if any(isinstance(one.operand, Query) for one in conditions.lookups_in(condition)):
         return conditions.transform(condition, change)
     return condition

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
 
@@ -27,10 +27,11 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.keys import KeyKind, other_keys
-from pymodels.planning import Pair, Plan, execute, make_plan, matcher
-from pymodels.schema import Schema
+from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
+from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
+    from pymodels.columns import Column
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
@@ -219,6 +220,18 @@ class Storage(Opened, ABC):
         """Count the records that *plan* finds."""
         return sum(1 for _ in execute(self, plan))
 
+    def run(self, plan: Plan) -> Iterator[Pair]:
+        """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
+        return finish(self, plan, self.scan(plan))
+
+    def column(self, plan: Plan, place: Place) -> AbstractContextManager[Column | None]:
+        """Return a context with the values at *place*, if an index has those that *plan* finds."""
+        return nullcontext()
+
+    def expected(self, plan: Plan) -> int | None:
+        """Return how many records the engine is thought to find for *plan*, None if unknown."""
+        return plan.expected
+
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""
         return {"native": plan.native, "order": plan.native_order}
@@ -262,7 +275,9 @@ class Storage(Opened, ABC):
     def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
         """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
         schema: Schema = model._schema or model.__schema__
-        key = schema.check_key(key)
+        kind: Any = schema.key.type
+        if kind is not str or type(key) is not str or not key or not key.isascii():
+            key = schema.check_key(key)
         target = self.current if ACTIVE.get() else self
         stored = target.read_one(schema, key)
         if stored is not None and (

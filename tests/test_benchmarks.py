@@ -1,50 +1,80 @@
-"""The benchmarks run, on a few records, and notice when the two sides do different things."""
+"""The benchmarks run, on a few records, and notice when two sides do different things."""
 
 import pytest
 
 from benchmarks import growth
 from benchmarks.__main__ import main
+from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
-from benchmarks.measuring import BACKENDS, Disagreement, measure, steps
-from benchmarks.sides import RawLmdb, RawMemory
+from benchmarks.chart import chart
+from benchmarks.index_growth import measure_growth
+from benchmarks.library import Library, in_lmdb, in_memory
+from benchmarks.measuring import Disagreement, measure
 from benchmarks.tables import README, marks, write
+from benchmarks.workload import steps
+
+SIDES = (RawLmdb, in_lmdb, in_memory, RawSqlite)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_both_sides_agree_on_every_operation(backend):
-    timings = measure(backend, count=100, rounds=1)
-    assert [one.title for one in timings] == [step.title for step in steps(backend, 100)]
-    assert all(one.library_each > 0 and one.raw_each > 0 for one in timings)
+def test_all_sides_agree_on_every_operation():
+    timings = measure(SIDES, count=300, rounds=1)
+    assert [one.step.title for one in timings] == [step.title for step in steps(300)]
+    titles = [RawLmdb.title, "PyModels, LMDB", "PyModels, memory", RawSqlite.title]
+    for timing in timings:
+        assert list(timing.seconds) == titles
+        assert all(timing.each(title) > 0 for title in titles)
 
 
-@pytest.mark.parametrize(("backend", "raw"), [("memory", RawMemory), ("lmdb", RawLmdb)])
-@pytest.mark.parametrize("operation", ["scan", "page_by_score", "get"])
-def test_a_side_that_finds_less_is_noticed(monkeypatch, backend, raw, operation):
-    complete = getattr(raw, operation)
-    monkeypatch.setattr(raw, operation, lambda self, *given: complete(self, *given)[1:])
+@pytest.mark.parametrize("operation", ["in_city", "of_age", "with_text", "page_by_score", "get"])
+def test_a_side_that_finds_less_is_noticed(monkeypatch, operation):
+    complete = getattr(RawSqlite, operation)
+    monkeypatch.setattr(RawSqlite, operation, lambda self, *given: complete(self, *given)[1:])
     with pytest.raises(Disagreement):
-        measure(backend, count=100, rounds=1)
+        measure((RawLmdb, RawSqlite), count=500, rounds=1)
 
 
 def test_a_side_that_changes_less_is_noticed(monkeypatch):
-    monkeypatch.setattr(RawMemory, "load_and_save", lambda self, keys: None)
-    with pytest.raises(Disagreement, match="what is left"):
-        measure("memory", count=100, rounds=1)
+    monkeypatch.setattr(RawSqlite, "update", lambda self, keys: None)
+    with pytest.raises(Disagreement):
+        measure((RawLmdb, RawSqlite), count=300, rounds=1)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_calls_are_counted(backend):
-    counted = count_calls(backend)
-    # A get calls at least the decoder, and planning a query more than reading one record.
-    assert 1 < counted["get by key, storage.get"] <= counted["get by key"]
-    assert counted["fetch all, a record"] < counted["build and plan a query"]
+def test_a_slow_side_does_less_and_still_ends_with_the_same_records(monkeypatch):
+    monkeypatch.setattr(Library, "is_slow", True)
+    asked = []
+    complete = Library.get
+    monkeypatch.setattr(
+        Library, "get", lambda self, keys: asked.append(keys) or complete(self, keys)
+    )
+    measure((RawLmdb, in_memory), count=400, rounds=1)
+    assert {len(keys) for keys in asked} == {3}
 
 
-def test_the_table_is_written_in_its_place(tmp_path, capsys):
+@pytest.mark.parametrize("opener", [in_lmdb, in_memory])
+def test_calls_stay_few(opener):
+    counted = count_calls(opener)
+    assert counted["get by key"] <= 20
+    assert counted["fetch all, an object"] <= 3.5
+    assert counted["build and plan a query"] <= 40
+
+
+def test_growth_is_measured_at_each_size():
+    found = measure_growth([500, 1_000])
+    assert {len(measured) for measured in found.values()} == {2}
+    assert all(one > 0 for measured in found.values() for one in measured)
+
+
+def test_the_chart_shows_each_ratio():
+    picture = chart("Title & more", ["one", "two"], {"a row": [1.5, 20.0], "another": [0.5, None]})
+    assert "Title &amp; more" in picture
+    assert [f">{ratio}<" in picture for ratio in ("1.5", "20", "0.5")] == [True] * 3
+
+
+def test_the_tables_are_written_in_their_place(tmp_path, capsys):
     readme = tmp_path / "README.md"
     begin, end = marks("measured")
     readme.write_text(f"before\n{begin}old\n{end}after\n")
-    main(["--records", "50", "--rounds", "1", "--backend", "memory"])
+    main(["--records", "200", "--rounds", "1", "--no-peers", "--growth", "1000"])
     printed = capsys.readouterr().out
     assert "| fetch all " in printed
     write("new", "measured", readme)
