@@ -346,7 +346,7 @@ class SavingTests(OpensStorage):
             lambda: TextTown(pk="1").save(storage),
             lambda: storage.delete_many(TextTown, ["1"]),
         ):
-            with pytest.raises(ModelError, match=r"TextTown.*text keys.*'town'.*int keys"):
+            with pytest.raises(ModelError, match=r"town.*int keys"):
                 read()
         assert storage.raw(Town, 1) == {"name": "Bath"}
 
