@@ -1,0 +1,455 @@
+"""The storage: reading and scanning, and what is settled before anything is written."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Final
+
+from pymongo import errors as driver
+from pymongo.write_concern import WriteConcern
+
+from pymodels.changes import Change
+from pymodels.errors import (
+    ModelError,
+    SettingsError,
+    StorageClosed,
+    StorageError,
+    TransactionError,
+)
+from pymodels.ext.mongodb import client as clients
+from pymodels.ext.mongodb import writing
+from pymodels.ext.mongodb.codec import Bson
+from pymodels.ext.mongodb.documents import from_document, key_reader, kind_of_key
+from pymodels.ext.mongodb.filters import Filter, Finder
+from pymodels.ext.mongodb.paths import is_known
+from pymodels.ext.mongodb.sessions import PreparedBatch, no_transactions, whole
+from pymodels.ext.mongodb.settings import connection_settings
+from pymodels.ext.mongodb.unique import UniqueIndexes
+from pymodels.ext.mongodb.values import EXTRA
+from pymodels.keys import KEY_KINDS, KeyKind
+from pymodels.planning import Pair, Plan, execute, matcher
+from pymodels.query import Query as CoreQuery
+from pymodels.schema import Schema
+from pymodels.storage import Prepared
+from pymodels.storage import Storage as CoreStorage
+from pymodels.transactions import Transaction
+
+_MANY: Final = 5_000
+"""How many keys are asked for in one command."""
+
+
+class Query(CoreQuery[Any]):
+    """A query that MongoDB answers as far as its answer is exact."""
+
+    native = Finder()
+
+
+class Waiting:
+    """Which threads have prepared a batch, and would wait for themselves if they wrote another."""
+
+    def __init__(self) -> None:
+        self._threads = threading.local()
+
+    def begin(self) -> None:
+        self._threads.count = getattr(self._threads, "count", 0) + 1
+
+    def end(self) -> None:
+        self._threads.count = getattr(self._threads, "count", 1) - 1
+
+    def check(self, name: str) -> None:
+        """Raise ``TransactionError`` if this thread has prepared a batch."""
+        if getattr(self._threads, "count", 0) > 0:
+            raise TransactionError(
+                f"{name}: this thread has prepared a batch, and would wait for itself: commit "
+                "that or roll it back first"
+            )
+
+
+class Storage(CoreStorage):
+    """Records in a MongoDB database.
+
+    Args:
+        database: the database; it is made by the first record.
+        uri: where the servers are, as ``mongodb://host1,host2/?replicaSet=rs0``; or else ``host``
+            and ``port``.
+        host: the name of a server.
+        port: its port.
+        user: who asks; with ``password``, and ``auth_source``, the database that knows the user.
+        password: never shown in messages.
+        auth_source: by default ``admin``.
+        tls: encrypt the connection; ``tls_ca_file`` names who may sign for the server.
+        tls_ca_file: a file of certificates.
+        collection_prefix: what the names of all collections begin with.
+        read_preference: which members are read from, as ``"secondaryPreferred"``.
+        read_concern: a level, as ``"majority"``.
+        write_concern: how many members acknowledge a write, or ``"majority"``.
+        pool_size: how many connections there are at most.
+        timeout: seconds after which a server that cannot be reached is given up.
+        socket_timeout: seconds after which a server that does not answer is given up; None waits.
+        whole_batches: write several records as one, which takes a replica set. False writes them
+            one after another on a single server, and a failure leaves those before it.
+        options: whatever else the driver's client takes, by its names.
+        read_only: refuse every write.
+
+    Nothing is connected before it is needed. Raises ``SettingsError`` for wrong settings;
+    whatever is asked later raises ``ConnectionFailed`` where no server can be reached.
+    """
+
+    query_class = Query
+    codec = Bson()
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"transactions", "durable", "persistent", "processes", "unique", "nul"}
+    )
+
+    def __init__(
+        self,
+        *,
+        database: str,
+        uri: str | None = None,
+        host: str = "localhost",
+        port: int = 27017,
+        user: str | None = None,
+        password: str | None = None,
+        auth_source: str | None = None,
+        tls: bool | None = None,
+        tls_ca_file: str | os.PathLike[str] | None = None,
+        collection_prefix: str = "",
+        read_preference: str | None = None,
+        read_concern: str | None = None,
+        write_concern: Any = "majority",
+        pool_size: int = 100,
+        timeout: float = 10,
+        socket_timeout: float | None = 300,
+        whole_batches: bool = True,
+        options: Mapping[str, Any] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        if not isinstance(database, str) or not database or set(database) & set('/\\. "$\0'):
+            raise SettingsError(
+                f"database is the name of a database, without / \\ . \" $ or blanks: {database!r}"
+            )
+        if not isinstance(collection_prefix, str):
+            raise SettingsError(f"collection_prefix is text, not {collection_prefix!r}")
+        if not isinstance(whole_batches, bool) or not isinstance(read_only, bool):
+            raise SettingsError("whole_batches and read_only are True or False")
+        self._connection, hosts = connection_settings(
+            uri=uri,
+            host=host,
+            port=port,
+            user=user,
+            password=password,
+            auth_source=auth_source,
+            tls=tls,
+            tls_ca_file=tls_ca_file,
+            pool_size=pool_size,
+            timeout=timeout,
+            socket_timeout=socket_timeout,
+            options=options,
+        )
+        super().__init__(name=f"mongodb {hosts}/{database}", read_only=read_only)
+        self.write_concern: WriteConcern = clients.write_concern(write_concern)
+        self.whole_batches = whole_batches
+        self.unique = UniqueIndexes(self.codec)
+        self.waiting = Waiting()
+        self._database = database
+        self._prefix = collection_prefix
+        self._reading = {
+            "read_preference": clients.read_preference(read_preference),
+            "read_concern": None if read_concern is None else clients.read_concern(read_concern),
+        }
+        self._kinds: dict[str, str] = {}
+        self._collections: tuple[Any, dict[str, Any]] = (None, {})
+
+    # --- the connection ---------------------------------------------------------------------
+
+    @property
+    def client(self) -> Any:
+        """The driver's client, of this process."""
+        return self._connection.client()
+
+    @property
+    def native(self) -> Any:
+        """The driver's database."""
+        self.check_open()
+        return self.client.get_database(
+            self._database, clients.OPTIONS, write_concern=self.write_concern, **self._reading
+        )
+
+    def named_errors(self) -> AbstractContextManager[None]:
+        """Return a context that raises PyModels' own errors in place of the driver's."""
+        return clients.named_errors(self.name, self._connection)
+
+    def collection(self, schema: Schema) -> Any:
+        """Return the driver's collection of a schema."""
+        client = self._connection.client()
+        known, found = self._collections
+        if known is not client:
+            found = {}
+            self._collections = (client, found)
+        collection = found.get(schema.collection)
+        if collection is None:
+            with self.named_errors():
+                collection = found[schema.collection] = self.native[
+                    self._checked_name(schema.collection)
+                ]
+        return collection
+
+    def name_of(self, collection: Any) -> str:
+        """Return the name by which models know a collection."""
+        return str(collection.name).removeprefix(self._prefix)
+
+    def _checked_name(self, name: str) -> str:
+        whole_name = self._prefix + name
+        if "$" in name or "\0" in name or whole_name.startswith("system."):
+            raise ModelError(
+                f"{self.name}: a collection cannot be called {name!r} on MongoDB, which allows no "
+                "$ and no NUL there, and no name that begins with system."
+            )
+        return whole_name
+
+    def close(self) -> None:
+        self.closed = True
+        self._collections = (None, {})
+        self._connection.close()
+
+    @property
+    def revision(self) -> Any:
+        self.check_open()
+        with self.named_errors():
+            found = self.client.admin.command("hello")
+            if "lastWrite" in found:
+                return found["lastWrite"]["opTime"]["ts"]
+            counters = self.client.admin.command("serverStatus")["opcounters"]
+            return tuple(counters[name] for name in ("insert", "update", "delete"))
+
+    def collections(self) -> Mapping[str, KeyKind]:
+        self.check_open()
+        found: dict[str, KeyKind] = {}
+        with self.named_errors():
+            database = self.native
+            for name in database.list_collection_names(filter={"type": "collection"}):
+                if not name.startswith(self._prefix) or name.startswith("system."):
+                    continue
+                one = database[name].find_one({}, {"_id": 1})
+                kind = None if one is None else kind_of_key(one["_id"], KEY_KINDS)
+                if kind is not None:
+                    found[name.removeprefix(self._prefix)] = kind
+        return found
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
+        self.check_open()
+        if len(keys) == 1:
+            return [self.read_one(schema, keys[0])]
+        found: dict[Any, Any] = {}
+        wanted = list(dict.fromkeys(keys))
+        with self.named_errors():
+            collection = self.collection(schema)
+            for start in range(0, len(wanted), _MANY):
+                some = {"_id": {"$in": wanted[start : start + _MANY]}}
+                for document in collection.find(some):
+                    key, stored = from_document(document)
+                    found[key] = stored
+        return [found.get(key) for key in keys]
+
+    def read_one(self, schema: Schema, key: Any) -> Any | None:
+        self.check_open()
+        try:
+            document = self.collection(schema).find_one({"_id": key})
+        except driver.PyMongoError as error:
+            raise clients.named(self.name, self._connection, error) from error
+        return None if document is None else from_document(document)[1]
+
+    def scan(self, plan: Plan) -> Iterator[Pair]:
+        self.check_open()
+        self._check_kind(plan.schema)
+        return self.rows(plan, None)
+
+    def rows(self, plan: Plan, session: Any) -> Iterator[Pair]:
+        """Yield what *plan* finds, in a transaction of the server if there is a session."""
+        if plan.most == 0:
+            return
+        pid = os.getpid()
+        read_key = key_reader(plan.schema, self.name)
+        wanted = plan.schema.key.type
+        seen = self._seen(plan)
+        is_sure = self._sure(plan)
+        last: Any = None
+        with self.named_errors():
+            cursor = self._cursor(plan, session)
+            try:
+                for document in cursor:
+                    if os.getpid() != pid:
+                        raise StorageError(
+                            f"{self.name}: this iteration was begun by another process; begin one "
+                            "here"
+                        )
+                    key, stored = from_document(document)
+                    if type(key) is not wanted:
+                        key = read_key(key)
+                    if seen is None:
+                        if key == last:
+                            continue
+                        last = key
+                    elif key in seen:
+                        continue
+                    else:
+                        seen.add(key)
+                    if self.closed:
+                        raise StorageClosed(f"{self.name} was closed while records were read")
+                    if is_sure is None or is_sure(key, stored):
+                        yield key, stored
+            finally:
+                if os.getpid() == pid:
+                    cursor.close()
+                else:
+                    clients.keep(cursor)
+
+    def _seen(self, plan: Plan) -> set[Any] | None:
+        """Return where to note keys, if a record that changes meanwhile could be met twice."""
+        if plan.native_order is None:
+            return None if plan.native is None else set()
+        return None if plan.native_order[0][0] == "_id" else set()
+
+    def _sure(self, plan: Plan) -> Callable[[Any, Any], bool] | None:
+        """Return the test of a record that may not fit its model, where nobody else will see it."""
+        fragment: Filter | None = plan.native
+        if fragment is None or not fragment.misfits or not plan.exact:
+            return None
+        types = [(one.name, one.types) for one in fragment.misfits]
+        matches = matcher(self.codec, plan.schema, plan.condition)
+
+        def is_sure(key: Any, stored: Any) -> bool:
+            for name, fitting in types:
+                if type(stored.get(name)) not in fitting:
+                    return matches(key, stored)  # raises RecordInvalid, or else knows the answer
+            return True
+
+        return is_sure
+
+    def _cursor(self, plan: Plan, session: Any) -> Any:
+        fragment: Filter | None = plan.native
+        return self.collection(plan.schema).find(
+            {} if fragment is None else fragment.loose,
+            self._projection(plan),
+            sort=None if plan.native_order is None else list(plan.native_order),
+            skip=plan.skip,
+            limit=plan.most or 0,
+            allow_disk_use=True if plan.native_order else None,
+            session=session,
+        )
+
+    def _projection(self, plan: Plan) -> Mapping[str, Any] | None:
+        if plan.names is None:
+            return None
+        names = {name for name in plan.names if name}
+        if plan.exact and plan.native is not None:
+            names |= {one.name for one in plan.native.misfits}
+        if not all(map(is_known, names)):
+            return None
+        if not names:
+            return {"_id": 1}
+        return {**dict.fromkeys(sorted(names), 1), f"{EXTRA}.us": 1}
+
+    def count(self, plan: Plan) -> int:
+        if not plan.exact or plan.offset or plan.limit is not None:
+            return super().count(plan)
+        self.check_open()
+        self._check_kind(plan.schema)
+        if plan.most == 0:
+            return 0
+        fragment: Filter | None = plan.native
+        options: dict[str, Any] = {"skip": plan.skip} if plan.skip else {}
+        if plan.most is not None:
+            options["limit"] = plan.most
+        with self.named_errors():
+            collection = self.collection(plan.schema)
+            if fragment is not None and fragment.unfit is not None:
+                if collection.find_one(fragment.unfit, {"_id": 1}) is not None:
+                    return super().count(plan)  # which refuses the record, or knows better
+            return int(
+                collection.count_documents({} if fragment is None else fragment.strict, **options)
+            )
+
+    def _check_kind(self, schema: Schema) -> None:
+        """Raise ``ModelError`` if the collection has keys of another kind than *schema*."""
+        if self._kinds.get(schema.collection) == schema.key.name:
+            return
+        with self.named_errors():
+            one = self.collection(schema).find_one({}, {"_id": 1})
+        if one is not None:
+            key_reader(schema, self.name)(one["_id"])
+            self._kinds[schema.collection] = schema.key.name
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def write(self, changes: Sequence[Change]) -> None:
+        self.check_writable()
+        if not changes:
+            return
+        with self.named_errors():
+            self._settle(changes)
+            if len(changes) == 1 and writing.write_one(self, changes[0]):
+                return
+            whole(self, self._work(changes))
+
+    def prepare(self, changes: Sequence[Change]) -> Prepared:
+        self.check_writable()
+        with self.named_errors():
+            self._settle(changes)
+            return PreparedBatch(self, self._work(changes))
+
+    def _work(self, changes: Sequence[Change]) -> Callable[[Any], None]:
+        def work(session: Any) -> None:
+            if writing.are_new(changes):
+                writing.insert(self, changes, session)
+                return
+            batch = writing.Batch(self, session)
+            batch.read(changes)
+            batch.apply(changes)
+            batch.write()
+
+        return work
+
+    def _settle(self, changes: Sequence[Change]) -> None:
+        """See to all that a transaction cannot do: indexes, and the kinds of keys."""
+        self.waiting.check(self.name)
+        for schema in {id(change.schema): change.schema for change in changes}.values():
+            self._settle_schema(schema)
+
+    def _settle_schema(self, schema: Schema) -> None:
+        self._check_kind(schema)
+        self.unique.ensure(schema, self.collection(schema))
+
+    def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
+        """Find and write in one transaction of the server."""
+        self.check_writable()
+
+        def work(session: Any) -> int:
+            batch = writing.Batch(self, session)
+            found = list(execute(self, plan, self.rows(plan, session)))
+            changes = [made for pair in found if (made := change(*pair)) is not None]
+            batch.found(plan.schema, [pair for pair in found])
+            batch.apply(changes, check=False)
+            batch.write()
+            return len(changes)
+
+        with self.named_errors():
+            self.waiting.check(self.name)
+            self._settle_schema(plan.schema)
+            return whole(self, work)
+
+    def begin(self) -> Transaction:
+        self.check_open()
+        if not self._has_transactions():
+            raise no_transactions(self.name)
+        return super().begin()
+
+    def _has_transactions(self) -> bool:
+        with self.named_errors():
+            found = self.client.admin.command("hello")
+        return "setName" in found or found.get("msg") == "isdbgrid"

@@ -1,0 +1,281 @@
+"""From a batch of changes to MongoDB's commands.
+
+One change is one command. Several are one transaction of the server's own: records are read in it,
+expectations checked, and what has changed is written. Two transactions that touch one record do not
+both succeed: the server ends one of them, and it is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo import errors as driver
+
+from pymodels import persistence
+from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
+from pymodels.errors import DuplicateKey
+from pymodels.ext.mongodb.documents import from_document, patch_update, to_document
+from pymodels.ext.mongodb.values import EXTRA, identical
+from pymodels.schema import Schema
+from pymodels.storage import check_expectation, not_there
+
+if TYPE_CHECKING:
+    from pymodels.ext.mongodb.storage import Storage
+
+_MANY: Final = 5_000
+"""How many keys are asked for in one command."""
+
+_NO_WAY: Final = frozenset({28, 16837, 2})
+"""Codes for a path that leads through something that is no mapping."""
+
+_DUPLICATE: Final = 11000
+
+_TOUCHED: Final = f"{EXTRA}.touched"
+
+Place: TypeAlias = tuple[str, Any]
+
+
+# --- one change -----------------------------------------------------------------------------
+
+
+def write_one(storage: Storage, change: Change) -> bool:
+    """Carry out one change by one command; return False if that takes a transaction."""
+    if isinstance(change.expect, Revision):
+        return False
+    collection = storage.collection(change.schema)
+    if isinstance(change, Put):
+        return _put(storage, collection, change)
+    if isinstance(change, Delete):
+        if change.expect is Expect.ABSENT:
+            if collection.find_one({"_id": change.key}, {"_id": 1}) is not None:
+                raise persistence.taken(change)
+            return True
+        if not collection.delete_one({"_id": change.key}).deleted_count:
+            _check_found(change)
+        return True
+    return _patch(storage, collection, change)
+
+
+def _put(storage: Storage, collection: Any, change: Put) -> bool:
+    entries = storage.unique.entries(change.schema.collection, change.stored)
+    document = to_document(change.key, change.stored, entries)
+    try:
+        if change.expect is Expect.ABSENT:
+            collection.insert_one(document)
+            return True
+        if any(name.startswith("$") for name in document):
+            return False
+        wanted = change.expect is Expect.ANYTHING
+        found = collection.replace_one({"_id": change.key}, document, upsert=wanted)
+    except driver.DuplicateKeyError as error:
+        raise taken(storage, change, collection, error.details or {}) from error
+    if not wanted and not found.matched_count:
+        _check_found(change)
+    return True
+
+
+def _patch(storage: Storage, collection: Any, change: Patch) -> bool:
+    if change.operations or not (change.set or change.unset) or change.expect is Expect.ABSENT:
+        return False
+    if storage.unique.computed(change.schema.collection):
+        return False
+    update = patch_update(change)
+    if update is None:
+        return False
+    try:
+        found = collection.update_one({"_id": change.key}, update)
+    except driver.DuplicateKeyError as error:
+        raise taken(storage, change, collection, error.details or {}) from error
+    except driver.WriteError as error:
+        if error.code in _NO_WAY:
+            return False
+        raise
+    if not found.matched_count:
+        _check_found(change)
+    return True
+
+
+def _check_found(change: Change) -> None:
+    if change.expect is Expect.PRESENT:
+        raise not_there(change)
+
+
+def taken(
+    storage: Storage, change: Change | None, collection: Any, details: Mapping[str, Any]
+) -> DuplicateKey:
+    """Return the error for a key, or a unique value, that another record has."""
+    name = storage.name_of(collection)
+    found = storage.unique.explain(name, collection, details)
+    if found is not None:
+        return found
+    if change is not None:
+        return persistence.taken(change)
+    key = (details.get("keyValue") or {}).get("_id")
+    return DuplicateKey(f"{name}: there is a record with the key {key!r} already", name, "pk", key)
+
+
+# --- new records ----------------------------------------------------------------------------
+
+
+def are_new(changes: Sequence[Change]) -> bool:
+    """Tell whether a batch only stores new records, each once."""
+    return all(
+        isinstance(change, Put) and change.expect is Expect.ABSENT for change in changes
+    ) and len({(change.schema.collection, change.key) for change in changes}) == len(changes)
+
+
+def insert(storage: Storage, changes: Sequence[Change], session: Any) -> None:
+    """Store new records, in one command for each collection (which the driver divides)."""
+    by_collection: dict[str, list[Change]] = {}
+    for change in changes:
+        by_collection.setdefault(change.schema.collection, []).append(change)
+    for name, puts in by_collection.items():
+        collection = storage.collection(puts[0].schema)
+        entries = storage.unique.entries if storage.unique.computed(name) else None
+        documents = [
+            to_document(put.key, put.stored, {} if entries is None else entries(name, put.stored))
+            for put in puts
+            if isinstance(put, Put)
+        ]
+        try:
+            collection.insert_many(documents, ordered=False, session=session)
+        except driver.BulkWriteError as error:
+            failure = _value_taken(collection, puts, error)
+            if failure is None:
+                raise
+            raise failure from error
+
+
+
+def _value_taken(
+    collection: Any, changes: Sequence[Change], error: driver.BulkWriteError
+) -> Taken | None:
+    failures = (error.details or {}).get("writeErrors") or [{}]
+    first = failures[0]
+    if first.get("code") != _DUPLICATE:
+        return None
+    position = first.get("index", 0)
+    return Taken(changes[position] if position < len(changes) else None, collection, first)
+
+
+class Taken(Exception):
+    """A value is taken; looked at more closely once the transaction has ended."""
+
+    def __init__(self, change: Change | None, collection: Any, details: Any) -> None:
+        super().__init__("a value is taken")
+        self.change = change
+        self.collection = collection
+        self.details = details
+
+
+# --- any batch ------------------------------------------------------------------------------
+
+
+class Batch:
+    """A batch in a transaction of the server: what was there, what will be there."""
+
+    def __init__(self, storage: Storage, session: Any) -> None:
+        self._storage = storage
+        self._session = session
+        self._before: dict[Place, Any] = {}
+        self._after: dict[Place, Any] = {}
+        self._schemas: dict[str, Schema] = {}
+
+    def found(self, schema: Schema, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Note what a scan inside of the transaction has read."""
+        self._schemas[schema.collection] = schema
+        for key, stored in pairs:
+            self._before[schema.collection, key] = self._after[schema.collection, key] = stored
+
+    def read(self, changes: Sequence[Change]) -> None:
+        """Read the records that changes are about."""
+        wanted: dict[str, dict[Any, None]] = {}
+        for change in changes:
+            name = change.schema.collection
+            self._schemas[name] = change.schema
+            if (name, change.key) not in self._before:
+                wanted.setdefault(name, {})[change.key] = None
+        for name, keys in wanted.items():
+            collection = self._storage.collection(self._schemas[name])
+            listed = list(keys)
+            for key in listed:
+                self._before[name, key] = self._after[name, key] = None
+            for start in range(0, len(listed), _MANY):
+                some = {"_id": {"$in": listed[start : start + _MANY]}}
+                for document in collection.find(some, session=self._session):
+                    key, stored = from_document(document)
+                    self._before[name, key] = self._after[name, key] = stored
+
+    def apply(self, changes: Sequence[Change], *, check: bool = True) -> None:
+        """Work out what the records will be, and check what the changes expect."""
+        codec = self._storage.codec
+        for change in changes:
+            place = (change.schema.collection, change.key)
+            found = self._after[place]
+            if check:
+                check_expectation(codec, change, found)
+            match change:
+                case Put():
+                    self._after[place] = change.stored
+                case Patch() if found is not None:
+                    if change.set or change.unset or change.operations:
+                        self._after[place] = codec.apply(found, change)
+                case Delete():
+                    self._after[place] = None
+
+    def write(self) -> None:
+        """Write what has become different, and touch what has to stay as it is."""
+        by_collection: dict[str, list[Any]] = {}
+        for (name, key), after in self._after.items():
+            by_collection.setdefault(name, []).append((key, self._before[name, key], after))
+        for name, records in by_collection.items():
+            requests = self._requests(name, records)
+            if not requests:
+                continue
+            collection = self._storage.collection(self._schemas[name])
+            try:
+                collection.bulk_write(requests, ordered=True, session=self._session)
+            except driver.BulkWriteError as error:
+                failure = _value_taken(collection, (), error)
+                if failure is None:
+                    raise
+                raise failure from error
+
+    def _requests(self, name: str, records: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
+        unique = self._storage.unique
+        watched = unique.fields(name)
+        # Deletions first, so that a unique value may move from one record to another.
+        gone: list[Any] = []
+        rest: list[Any] = []
+        new: list[Any] = []
+        for key, before, after in records:
+            mine = {"_id": key}
+            if after is None and before is None:
+                # Storing it and taking it away again meets everybody who stores it meanwhile.
+                gone += [InsertOne(dict(mine)), DeleteOne(mine)]
+            elif after is None:
+                gone.append(DeleteOne(mine))
+            elif before is None:
+                new.append(InsertOne(to_document(key, after, unique.entries(name, after))))
+            elif before is after or identical(before, after):
+                rest += [
+                    UpdateOne(mine, {"$set": {_TOUCHED: 1}}),
+                    UpdateOne(mine, self._untouch(before, name)),
+                ]
+            else:
+                document = to_document(key, after, unique.entries(name, after))
+                moves = bool(unique.computed(name)) or any(
+                    not identical(before.get(field), after.get(field)) for field in watched
+                )
+                if moves or any(field.startswith("$") for field in document):
+                    gone.append(DeleteOne(mine))
+                    new.append(InsertOne(document))
+                else:
+                    rest.append(ReplaceOne(mine, document))
+        return [*gone, *rest, *new]
+
+    def _untouch(self, stored: Any, name: str) -> dict[str, Any]:
+        kept = to_document(None, stored, self._storage.unique.entries(name, stored)).get(EXTRA)
+        return {"$set": {EXTRA: kept}} if kept else {"$unset": {EXTRA: ""}}

