@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import hashlib
 import os
 import shutil
@@ -25,7 +24,14 @@ VARIABLE = "PYMODELS_TEST_MONGODB_URI"
 """Names a server to be used instead; what is written there stays in databases of our own."""
 
 DATABASE = "pymodels_tests"
-_PR_SET_PDEATHSIG = 1
+# The server is killed by the kernel when the process that started it ends, however that ends.
+_END_WITH_PARENT = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 _FLAGS = [
     *("--replSet", "rs0"),
     *("--oplogSize", "64"),
@@ -57,9 +63,11 @@ class Server:
     """One ``mongod`` of ours, which ends with this process, however that ends."""
 
     def __init__(self, *, replica_set: bool = True, flags: tuple[str, ...] = ()) -> None:
-        memory = Path("/dev/shm")
+        memory = Path("/dev/shm")  # where there is one, files cost nothing
         roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
-        self.folder = Path(tempfile.mkdtemp(prefix="pymodels-mongod-", dir=memory if roomy else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="pymodels-mongod-", dir=memory if roomy else None)
+        )
         self.port = free_port()
         self.replica_set = replica_set
         self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *flags]
@@ -84,7 +92,7 @@ class Server:
         log = self.folder / "log.txt"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=output, preexec_fn=_end_with_parent
+                [sys.executable, "-c", _END_WITH_PARENT, *command], stdout=output, stderr=output
             )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -123,11 +131,6 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 _STARTED: list[Server] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Union
+from uuid import UUID
 
 import msgspec
 from bson.decimal128 import Decimal128
@@ -30,13 +31,19 @@ from pymodels.ext.mongodb.values import (
     to_bson,
     unescaped,
 )
-from pymodels.kinds import NATIVE, Choice, Kind, Null, Open, Scalar, Structured
+from pymodels.kinds import Choice, Kind, Null, Open, Scalar, Structured
 from pymodels.kinds import Union as UnionKind
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
 from pymodels.values import ABSENT
 
 _ANY: Final = Open()
+_NATIVE: Final = (bytes,)
+"""What a document holds as itself alone; an instant may also stand as text, without a zone."""
+
+_SAME: Final = frozenset(kind for kind, plain in PLAIN.items() if plain is None)
+"""Types whose values are stored as they are; UUIDs only where they are declared."""
+
 _RESERVED: Final = frozenset({"_id", EXTRA})
 
 Document = dict[str, Any]
@@ -56,7 +63,6 @@ def _instant(value: Any) -> Any:
 
 def _decimal(value: Any) -> Any:
     return value.to_decimal() if type(value) is Decimal128 else value
-
 
 
 def fix_for(kind: Kind) -> Fix | None:
@@ -83,9 +89,9 @@ class Bson(Codec):
         if fields is None:
             fields = schema.cache["bson fields"] = _fields(schema)
         stored: Document = {}
-        for name, held, pack in fields:
+        for name, held, as_they_are, pack in fields:
             value = held(instance)
-            stored[name] = value if PLAIN.get(type(value), pack) is None else pack(value)
+            stored[name] = value if type(value) in as_they_are else pack(value)
         if unknown:
             more = {escaped(n): self.stored_value(_ANY, v) for n, v in unknown.items()}
             stored = more | stored
@@ -125,9 +131,7 @@ class Bson(Codec):
 
     # --- changes ----------------------------------------------------------------------------
 
-    def difference(
-        self, schema: Schema, stored: Document, instance: Any
-    ) -> dict[StoredPath, Any]:
+    def difference(self, schema: Schema, stored: Document, instance: Any) -> dict[StoredPath, Any]:
         new = self.encode(instance)
         changed = {
             name: value
@@ -183,11 +187,12 @@ def check_name(name: str, where: str) -> None:
         )
 
 
-def _fields(schema: Schema) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
+def _fields(schema: Schema) -> list[tuple[str, Fix, frozenset[type], Fix]]:
     found = []
     for info in schema.fields.values():
         check_name(info.stored, f"{schema.name}.{info.name}")
-        found.append((escaped(info.stored), info.held, _packer(info)))
+        as_they_are = _SAME if is_scalar(info.kind) else _SAME - {UUID}
+        found.append((escaped(info.stored), info.held, as_they_are, _packer(info)))
     return found
 
 
@@ -215,11 +220,11 @@ def _converter(kinds: Mapping[str, Kind], target: Any) -> Callable[[Document], A
 
     def decode(stored: Document) -> Any:
         try:
-            return convert(fixed(stored) if fixes else stored, target, builtin_types=NATIVE)
+            return convert(fixed(stored) if fixes else stored, target, builtin_types=_NATIVE)
         except msgspec.ValidationError:
             # Perhaps another model wrote it, or somebody else: as the plain form it may fit yet.
             plain = {name: neutral(value) for name, value in stored.items()}
-            return convert(plain, target, builtin_types=NATIVE)
+            return convert(plain, target, builtin_types=_NATIVE)
 
     return decode
 
@@ -231,7 +236,8 @@ def _prober(known: Mapping[str, FieldInfo | None]) -> Callable[[Document], Any]:
     for number, (name, info) in enumerate(known.items()):
         kind: Kind = _ANY if info is None or info.kind.any_inside(Structured) else info.kind
         kinds[name] = kind
-        annotation = Union[kind.annotation, None, msgspec.UnsetType]  # noqa: UP007 - at run time
+        declared: Any = kind.annotation
+        annotation: Any = Union[declared, None, msgspec.UnsetType]  # noqa: UP007 - at run time
         fields.append((f"f{number}", annotation, ABSENT))
         rename[f"f{number}"] = name
     shape = msgspec.defstruct("Probe", fields, rename=rename, gc=False)

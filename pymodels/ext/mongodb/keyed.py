@@ -22,9 +22,9 @@ def _as_key(way: Way, operand: Any) -> Any:
         if wanted is int and not -(2**63) <= operand < 2**63:
             return NotImplemented
         return operand
-    if wanted is int and isinstance(operand, float | Decimal):
-        if abs(operand) < 2**63 and operand == int(operand):
-            return int(operand)
+    is_number = wanted is int and isinstance(operand, float | Decimal)
+    if is_number and -(2**63) <= operand < 2**63 and operand == int(operand):
+        return int(operand)
     return NotImplemented
 
 

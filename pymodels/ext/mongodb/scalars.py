@@ -149,9 +149,7 @@ def _moment_is(way: Way, operand: datetime) -> Any:
     if remainder:
         return {"$and": [{way.path: {"$eq": at}}, {way.micros: {"$eq": full}}]}
     begin, end = full, full + 1000
-    return {
-        "$and": [{way.path: {"$eq": at}}, {way.micros: {"$not": {"$gt": begin, "$lt": end}}}]
-    }
+    return {"$and": [{way.path: {"$eq": at}}, {way.micros: {"$not": {"$gt": begin, "$lt": end}}}]}
 
 
 def _moment_compared(way: Way, name: str, operand: datetime) -> Any:
@@ -172,9 +170,7 @@ def _moment_compared(way: Way, name: str, operand: datetime) -> Any:
     if not remainder:
         return {way.path: {_SIGNS[name]: at}}
     end = full - remainder + 1000
-    same: Condition = {
-        "$and": [{way.path: {"$eq": at}}, {way.micros: {"$gte": full, "$lt": end}}]
-    }
+    same: Condition = {"$and": [{way.path: {"$eq": at}}, {way.micros: {"$gte": full, "$lt": end}}]}
     if name == "gte":
         return {"$or": [{way.path: {"$gt": at}}, same]}
     return {"$and": [{way.path: {"$lte": at}}, {"$nor": [same]}]}
@@ -223,10 +219,10 @@ def between(way: Way, ends: Any) -> Any:
 
 
 def pattern(text: str) -> str:
-    """Return the regular expression that finds *text* literally.
+    r"""Return the regular expression that finds *text* literally.
 
-    >>> pattern("a.b*")
-    'a\\\\.b\\\\*'
+    >>> print(pattern("a.b*"))
+    a\.b\*
     """
     return re.sub(r"([^0-9A-Za-z\x80-\U0010ffff])", r"\\\1", text)
 

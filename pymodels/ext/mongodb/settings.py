@@ -33,11 +33,11 @@ def connection_settings(
     _check(pool_size, "pool_size", int, "a number of connections, 1 or more", lambda v: v > 0)
     _check(timeout, "timeout", (int, float), "seconds, more than 0", lambda value: value > 0)
     if socket_timeout is not None:
-        _check(
-            socket_timeout, "socket_timeout", (int, float), "seconds or None", lambda v: v > 0
-        )
+        _check(socket_timeout, "socket_timeout", (int, float), "seconds or None", lambda v: v > 0)
     if not isinstance(options, Mapping | None):
-        raise SettingsError(f"options maps names of the driver's options to values, not {options!r}")
+        raise SettingsError(
+            f"options maps names of the driver's options to values, not {options!r}"
+        )
     secrets = [password or "", str((options or {}).get("password") or "")]
     if uri is None:
         _check(host, "host", str, "a name or an address", bool)
@@ -54,16 +54,15 @@ def connection_settings(
     }
     if socket_timeout is not None:
         given["socketTimeoutMS"] = int(socket_timeout * 1000)
-    for name, value in (
-        ("username", user),
-        ("password", password),
-        ("authSource", auth_source),
-        ("tls", tls),
-        ("tlsCAFile", None if tls_ca_file is None else str(tls_ca_file)),
-    ):
-        if value is not None:
-            given[name] = value
-    given.update(options or {})
+    named = {
+        "username": user,
+        "password": password,
+        "authSource": auth_source,
+        "tls": tls,
+        "tlsCAFile": None if tls_ca_file is None else str(tls_ca_file),
+    }
+    given |= {name: value for name, value in named.items() if value is not None}
+    given |= dict(options or {})
     if (user is None) is not (password is None) and "authMechanism" not in given:
         raise SettingsError("user and password belong together: give both, or neither")
     every = [form for secret in secrets for form in (secret, quote_plus(secret))]

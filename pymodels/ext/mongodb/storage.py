@@ -129,7 +129,7 @@ class Storage(CoreStorage):
     ) -> None:
         if not isinstance(database, str) or not database or set(database) & set('/\\. "$\0'):
             raise SettingsError(
-                f"database is the name of a database, without / \\ . \" $ or blanks: {database!r}"
+                f'database is the name of a database, without / \\ . " $ or blanks: {database!r}'
             )
         if not isinstance(collection_prefix, str):
             raise SettingsError(f"collection_prefix is text, not {collection_prefix!r}")
@@ -368,9 +368,9 @@ class Storage(CoreStorage):
             options["limit"] = plan.most
         with self.named_errors():
             collection = self.collection(plan.schema)
-            if fragment is not None and fragment.unfit is not None:
-                if collection.find_one(fragment.unfit, {"_id": 1}) is not None:
-                    return super().count(plan)  # which refuses the record, or knows better
+            unfit = None if fragment is None else fragment.unfit
+            if unfit is not None and collection.find_one(unfit, {"_id": 1}) is not None:
+                return super().count(plan)  # which refuses the record, or knows better
             return int(
                 collection.count_documents({} if fragment is None else fragment.strict, **options)
             )
@@ -433,7 +433,7 @@ class Storage(CoreStorage):
             batch = writing.Batch(self, session)
             found = list(execute(self, plan, self.rows(plan, session)))
             changes = [made for pair in found if (made := change(*pair)) is not None]
-            batch.found(plan.schema, [pair for pair in found])
+            batch.found(plan.schema, found)
             batch.apply(changes, check=False)
             batch.write()
             return len(changes)

@@ -119,9 +119,7 @@ class UniqueIndexes:
         self._native[name] = native
         self._computed[name] = computed
 
-    def _make(
-        self, schema: Schema, index: Index, collection: Any, keys: Any, options: Any
-    ) -> None:
+    def _make(self, schema: Schema, index: Index, collection: Any, keys: Any, options: Any) -> None:
         try:
             collection.create_index(keys, **options)
         except driver.DuplicateKeyError as error:
@@ -184,5 +182,3 @@ class UniqueIndexes:
             document = {} if other is None else self._codec.document(from_document(dict(other))[1])
             values = [document.get(field) for field in fields]
         return duplicate(name, fields, values, None if other is None else other["_id"])
-
-

@@ -72,9 +72,9 @@ def tag(value: Any) -> Tagged:
 
 
 def escaped(name: str) -> str:
-    """Return *name* as BSON can hold it.
+    r"""Return *name* as BSON can hold it.
 
-    >>> escaped("a.b"), escaped("a\\0") == "a\\ufdd00"
+    >>> escaped("a.b"), escaped("a\0") == "a\ufdd00"
     ('a.b', True)
     """
     if "\0" in name or _ESCAPE in name:

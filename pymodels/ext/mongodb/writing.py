@@ -148,7 +148,6 @@ def insert(storage: Storage, changes: Sequence[Change], session: Any) -> None:
             raise failure from error
 
 
-
 def _value_taken(
     collection: Any, changes: Sequence[Change], error: driver.BulkWriteError
 ) -> Taken | None:
