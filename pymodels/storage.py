@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
 
 from pymodels import conditions, persistence
-from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
+from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision, StoredPath
 from pymodels.codecs import Codec, MessagePack
 from pymodels.errors import (
     Conflict,
@@ -31,6 +31,7 @@ from pymodels.planning import Pair, Plan, execute, make_plan, matcher
 from pymodels.schema import Schema
 
 if TYPE_CHECKING:
+    from pymodels.expressions import Expression
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
@@ -352,6 +353,22 @@ class Storage(Opened, ABC):
         raise Conflict(
             f"{self.name}: {plan.schema.name} records kept changing while they were rewritten"
         ) from overtaken
+
+    def update_found(
+        self,
+        plan: Plan,
+        values: Mapping[StoredPath, Any],
+        operations: Mapping[StoredPath, Expression],
+    ) -> int | None:
+        """Have the engine itself change all that *plan* finds, and count it, as one batch.
+
+        None, where ``rewrite`` has to do it: always, unless a backend knows better.
+        """
+        return None
+
+    def delete_found(self, plan: Plan) -> int | None:
+        """Have the engine itself delete all that *plan* finds, and count it; None if it cannot."""
+        return None
 
     def expectation(self, stored: Any) -> Revision:
         """Return the expectation that a record is still as it was when it was read."""

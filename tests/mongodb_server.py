@@ -159,3 +159,7 @@ def open_storage(path: Path, **settings: Any) -> Storage:
             **settings,
         },
     )
+
+
+if __name__ == "__main__":  # `make` asks for the version, to see whether it can run here
+    raise SystemExit(subprocess.run([program(), *sys.argv[1:]]).returncode)

@@ -11,14 +11,18 @@ from types import ModuleType
 import pytest
 
 import pymodels
-from pymodels.ext import lmdb, memory
+from pymodels.ext import lmdb, memory, mongodb
 from pymodels.lookups import LOOKUPS
 from pymodels.storage import CAPABILITIES, Storage
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-BACKENDS: dict[str, type[Storage]] = {"memory": memory.Storage, "lmdb": lmdb.Storage}
+BACKENDS: dict[str, type[Storage]] = {
+    "memory": memory.Storage,
+    "lmdb": lmdb.Storage,
+    "mongodb": mongodb.Storage,
+}
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from pymongo import errors as driver
 from pymongo.write_concern import WriteConcern
 
-from pymodels.changes import Change
+from pymodels.changes import Change, StoredPath
 from pymodels.errors import (
     ModelError,
     SettingsError,
@@ -19,8 +19,9 @@ from pymodels.errors import (
     StorageError,
     TransactionError,
 )
+from pymodels.expressions import Expression
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb import writing
+from pymodels.ext.mongodb import engine, writing
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.ext.mongodb.documents import from_document, key_reader, kind_of_key
 from pymodels.ext.mongodb.filters import Filter, Finder
@@ -442,6 +443,30 @@ class Storage(CoreStorage):
             self.waiting.check(self.name)
             self._settle_schema(plan.schema)
             return whole(self, work)
+
+    def update_found(
+        self,
+        plan: Plan,
+        values: Mapping[StoredPath, Any],
+        operations: Mapping[StoredPath, Expression],
+    ) -> int | None:
+        return self._by_engine(plan, lambda: engine.update_found(self, plan, values, operations))
+
+    def delete_found(self, plan: Plan) -> int | None:
+        return self._by_engine(plan, lambda: engine.delete_found(self, plan))
+
+    def _by_engine(self, plan: Plan, make: Callable[[], Any]) -> int | None:
+        self.check_writable()
+        with self.named_errors():
+            self.waiting.check(self.name)
+            self._settle_schema(plan.schema)
+            work = make()
+            if work is None:
+                return None
+            try:
+                return int(whole(self, work))
+            except engine.LeftToPython:
+                return None
 
     def begin(self) -> Transaction:
         self.check_open()

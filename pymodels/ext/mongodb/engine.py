@@ -1,0 +1,142 @@
+"""What the server does by one command to all that a query finds: updating and deleting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import errors as driver
+
+from pymodels.changes import Patch, StoredPath
+from pymodels.expressions import Arithmetic, Constant, Expression, F
+from pymodels.ext.mongodb.documents import patch_update
+from pymodels.ext.mongodb.filters import Filter
+from pymodels.ext.mongodb.paths import is_known
+from pymodels.kinds import Kind, Scalar, Union
+from pymodels.planning import Plan
+from pymodels.schema import Schema
+
+if TYPE_CHECKING:
+    from pymodels.ext.mongodb.storage import Storage
+
+_DUPLICATE: Final = 11000
+_NOT_SO: Final = frozenset({2, 14})
+"""Codes for a sum that leaves 64 bits, or of what is no number."""
+
+
+class LeftToPython(Exception):
+    """It shows only now that the server cannot do it as it should."""
+
+
+def is_whole(plan: Plan) -> bool:
+    """Tell whether the server alone decides which records are meant."""
+    sliced = plan.skip or plan.offset or plan.most is not None or plan.limit is not None
+    return plan.exact and not sliced
+
+
+def strict_filter(plan: Plan) -> dict[str, Any]:
+    fragment: Filter | None = plan.native
+    return {} if fragment is None else fragment.strict
+
+
+def refuse_misfits(plan: Plan, collection: Any, session: Any) -> None:
+    """Leave it to Python to refuse a record that does not fit its model."""
+    unfit = None if plan.native is None else plan.native.unfit
+    if unfit is not None and collection.find_one(unfit, {"_id": 1}, session=session) is not None:
+        raise LeftToPython
+
+
+def update_for(
+    storage: Storage,
+    schema: Schema,
+    values: Mapping[StoredPath, Any],
+    operations: Mapping[StoredPath, Expression],
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the server's update, and the filter of records that it would change in another way.
+
+    None, where no update says exactly what is asked for.
+    """
+    if storage.unique.computed(schema.collection):
+        return None
+    update = patch_update(Patch(schema, None, values)) if values else {}
+    if update is None:
+        return None
+    unfit: list[dict[str, Any]] = []
+    for path, expression in operations.items():
+        info = schema.stored[path[0]]
+        found = _step(schema, path[0], info.kind, expression)
+        if found is None:
+            return None
+        operator, amount = found
+        update.setdefault(operator, {})[path[0]] = amount
+        unfit.append({path[0]: {"$not": {"$type": ["int", "long"]}}})
+    return update, ({"$or": unfit} if unfit else {})
+
+
+def _step(schema: Schema, name: str, kind: Kind, expression: Expression) -> tuple[str, int] | None:
+    """Return what is added to an int field, or what it is multiplied by; None for all else."""
+    if not _is_int(kind) or not is_known(name):
+        return None
+    mine = schema.stored[name].name
+    match expression:
+        case Arithmetic("+", F(path), Constant(value)) | Arithmetic("+", Constant(value), F(path)):
+            operator = "$inc"
+        case Arithmetic("-", F(path), Constant(value)):
+            operator, value = "$inc", -value if type(value) is int else value
+        case Arithmetic("*", F(path), Constant(value)) | Arithmetic("*", Constant(value), F(path)):
+            operator = "$mul"
+        case _:
+            return None
+    if path != mine or type(value) is not int or not -(2**63) <= value < 2**63:
+        return None
+    return operator, value
+
+
+def _is_int(kind: Kind) -> bool:
+    """Tell whether a place holds ints of any size, without further limits."""
+    some = kind.some if isinstance(kind, Union) else (kind,)
+    return len(some) == 1 and isinstance(some[0], Scalar) and some[0].annotation is int
+
+
+def update_found(
+    storage: Storage,
+    plan: Plan,
+    values: Mapping[StoredPath, Any],
+    operations: Mapping[StoredPath, Expression],
+) -> Any:
+    """Return the work that updates all that *plan* finds, in a session; None for Python."""
+    made = update_for(storage, plan.schema, values, operations) if is_whole(plan) else None
+    if made is None:
+        return None
+    update, unfit = made
+
+    def work(session: Any) -> int:
+        collection = storage.collection(plan.schema)
+        wanted = strict_filter(plan)
+        refuse_misfits(plan, collection, session)
+        if unfit:
+            odd = {"$and": [wanted, unfit]} if wanted else unfit
+            if collection.find_one(odd, {"_id": 1}, session=session) is not None:
+                raise LeftToPython
+        try:
+            return int(collection.update_many(wanted, update, session=session).matched_count)
+        except driver.WriteError as error:
+            # A value may be free again once all is done, and Python says best what is no number.
+            if error.code == _DUPLICATE or error.code in _NOT_SO:
+                raise LeftToPython from error
+            raise
+
+    return work
+
+
+def delete_found(storage: Storage, plan: Plan) -> Any:
+    """Return the work that deletes all that *plan* finds, in a session; None for Python."""
+    if not is_whole(plan):
+        return None
+
+    def work(session: Any) -> int:
+        collection = storage.collection(plan.schema)
+        refuse_misfits(plan, collection, session)
+        return int(collection.delete_many(strict_filter(plan), session=session).deleted_count)
+
+    return work
