@@ -15,23 +15,21 @@ from pymodels.changes import Change, StoredPath
 from pymodels.errors import (
     ModelError,
     SettingsError,
-    StorageClosed,
-    StorageError,
     TransactionError,
 )
 from pymodels.expressions import Expression
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb import engine, writing
+from pymodels.ext.mongodb import engine, indexes, reading, writing
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.ext.mongodb.documents import from_document, key_reader, kind_of_key
-from pymodels.ext.mongodb.filters import Filter, Finder
-from pymodels.ext.mongodb.paths import is_known
+from pymodels.ext.mongodb.filters import Finder
+from pymodels.ext.mongodb.indexes import IndexReport
 from pymodels.ext.mongodb.sessions import PreparedBatch, no_transactions, whole
 from pymodels.ext.mongodb.settings import connection_settings
 from pymodels.ext.mongodb.unique import UniqueIndexes
-from pymodels.ext.mongodb.values import EXTRA
 from pymodels.keys import KEY_KINDS, KeyKind
-from pymodels.planning import Pair, Plan, execute, matcher
+from pymodels.models import Model
+from pymodels.planning import Pair, Plan, execute
 from pymodels.query import Query as CoreQuery
 from pymodels.schema import Schema
 from pymodels.storage import Prepared
@@ -268,113 +266,21 @@ class Storage(CoreStorage):
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
         self._check_kind(plan.schema)
-        return self.rows(plan, None)
-
-    def rows(self, plan: Plan, session: Any) -> Iterator[Pair]:
-        """Yield what *plan* finds, in a transaction of the server if there is a session."""
-        if plan.most == 0:
-            return
-        pid = os.getpid()
-        read_key = key_reader(plan.schema, self.name)
-        wanted = plan.schema.key.type
-        seen = self._seen(plan)
-        is_sure = self._sure(plan)
-        last: Any = None
-        with self.named_errors():
-            cursor = self._cursor(plan, session)
-            try:
-                for document in cursor:
-                    if os.getpid() != pid:
-                        raise StorageError(
-                            f"{self.name}: this iteration was begun by another process; begin one "
-                            "here"
-                        )
-                    key, stored = from_document(document)
-                    if type(key) is not wanted:
-                        key = read_key(key)
-                    if seen is None:
-                        if key == last:
-                            continue
-                        last = key
-                    elif key in seen:
-                        continue
-                    else:
-                        seen.add(key)
-                    if self.closed:
-                        raise StorageClosed(f"{self.name} was closed while records were read")
-                    if is_sure is None or is_sure(key, stored):
-                        yield key, stored
-            finally:
-                if os.getpid() == pid:
-                    cursor.close()
-                else:
-                    clients.keep(cursor)
-
-    def _seen(self, plan: Plan) -> set[Any] | None:
-        """Return where to note keys, if a record that changes meanwhile could be met twice."""
-        if plan.native_order is None:
-            return None if plan.native is None else set()
-        return None if plan.native_order[0][0] == "_id" else set()
-
-    def _sure(self, plan: Plan) -> Callable[[Any, Any], bool] | None:
-        """Return the test of a record that may not fit its model, where nobody else will see it."""
-        fragment: Filter | None = plan.native
-        if fragment is None or not fragment.misfits or not plan.exact:
-            return None
-        types = [(one.name, one.types) for one in fragment.misfits]
-        matches = matcher(self.codec, plan.schema, plan.condition)
-
-        def is_sure(key: Any, stored: Any) -> bool:
-            for name, fitting in types:
-                if type(stored.get(name)) not in fitting:
-                    return matches(key, stored)  # raises RecordInvalid, or else knows the answer
-            return True
-
-        return is_sure
-
-    def _cursor(self, plan: Plan, session: Any) -> Any:
-        fragment: Filter | None = plan.native
-        return self.collection(plan.schema).find(
-            {} if fragment is None else fragment.loose,
-            self._projection(plan),
-            sort=None if plan.native_order is None else list(plan.native_order),
-            skip=plan.skip,
-            limit=plan.most or 0,
-            allow_disk_use=True if plan.native_order else None,
-            session=session,
-        )
-
-    def _projection(self, plan: Plan) -> Mapping[str, Any] | None:
-        if plan.names is None:
-            return None
-        names = {name for name in plan.names if name}
-        if plan.exact and plan.native is not None:
-            names |= {one.name for one in plan.native.misfits}
-        if not all(map(is_known, names)):
-            return None
-        if not names:
-            return {"_id": 1}
-        return {**dict.fromkeys(sorted(names), 1), f"{EXTRA}.us": 1}
+        return reading.rows(self, plan, None)
 
     def count(self, plan: Plan) -> int:
         if not plan.exact or plan.offset or plan.limit is not None:
             return super().count(plan)
         self.check_open()
         self._check_kind(plan.schema)
-        if plan.most == 0:
-            return 0
-        fragment: Filter | None = plan.native
-        options: dict[str, Any] = {"skip": plan.skip} if plan.skip else {}
-        if plan.most is not None:
-            options["limit"] = plan.most
         with self.named_errors():
-            collection = self.collection(plan.schema)
-            unfit = None if fragment is None else fragment.unfit
-            if unfit is not None and collection.find_one(unfit, {"_id": 1}) is not None:
-                return super().count(plan)  # which refuses the record, or knows better
-            return int(
-                collection.count_documents({} if fragment is None else fragment.strict, **options)
-            )
+            found = reading.count(self, plan)
+        return super().count(plan) if found is None else found
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        self.check_open()
+        with self.named_errors():
+            return reading.explain(self, plan)
 
     def _check_kind(self, schema: Schema) -> None:
         """Raise ``ModelError`` if the collection has keys of another kind than *schema*."""
@@ -432,7 +338,7 @@ class Storage(CoreStorage):
 
         def work(session: Any) -> int:
             batch = writing.Batch(self, session)
-            found = list(execute(self, plan, self.rows(plan, session)))
+            found = list(execute(self, plan, reading.rows(self, plan, session)))
             changes = [made for pair in found if (made := change(*pair)) is not None]
             batch.found(plan.schema, found)
             batch.apply(changes, check=False)
@@ -467,6 +373,24 @@ class Storage(CoreStorage):
                 return int(whole(self, work))
             except engine.LeftToPython:
                 return None
+
+    # --- indexes ----------------------------------------------------------------------------
+
+    def ensure_indexes(self, model: type[Model], *, drop: bool = False) -> IndexReport:
+        """Make the indexes that *model* declares, and say how the server's differ from them.
+
+        With *drop* those are dropped that PyModels made for a declaration that is no more, or is
+        another one by now. Raises ``DuplicateKey`` where values repeat that have to be unique.
+        """
+        self.check_writable()
+        schema: Schema = model.__schema__
+        with self.named_errors():
+            self._settle_schema(schema)
+            found = indexes.ensure(schema, self.collection(schema), drop=drop)
+            self.unique.forget()
+        return found
+
+    # --- transactions -----------------------------------------------------------------------
 
     def begin(self) -> Transaction:
         self.check_open()

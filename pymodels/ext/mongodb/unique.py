@@ -21,9 +21,9 @@ from pymodels.ext.mongodb.values import EXTRA
 from pymodels.indexes import duplicate, entry
 from pymodels.schema import Index, Schema
 
-_COMPUTED: Final = "pymodels computed "
-_NATIVE: Final = "pymodels unique "
-_SEPARATOR: Final = " + "
+COMPUTED: Final = "pymodels computed "
+NATIVE: Final = "pymodels unique "
+SEPARATOR: Final = " + "
 _PLAIN: Final = frozenset({"number", "text", "bool", "bytes", "uuid", "date", "time", "instant"})
 _EXISTS_ALREADY: Final = frozenset({85, 86})
 
@@ -33,7 +33,7 @@ class Computed:
 
     def __init__(self, fields: Sequence[str]) -> None:
         self.fields = tuple(fields)
-        self.name = _SEPARATOR.join(fields)
+        self.name = SEPARATOR.join(fields)
         self.slot = self.name.replace("%", "%25").replace(".", "%2E").replace("$", "%24")
 
     def entry_of(self, codec: Bson, stored: Mapping[str, Any]) -> bytes | None:
@@ -60,7 +60,7 @@ def native_index(schema: Schema, index: Index) -> tuple[list[tuple[str, int]], d
         if "instant" in kind.families and not is_naive(kind):
             keys.append((f"{EXTRA}.us.{name}", 1))
     return keys, {
-        "name": _NATIVE + _SEPARATOR.join(index.fields),
+        "name": NATIVE + SEPARATOR.join(index.fields),
         "unique": True,
         "partialFilterExpression": {name: {"$type": UNIQUE_TYPES} for name in index.fields},
     }
@@ -111,8 +111,8 @@ class UniqueIndexes:
         computed: dict[str, Computed] = {}
         native: set[tuple[str, ...]] = set()
         for found in collection.list_indexes():
-            if found["name"].startswith(_COMPUTED):
-                one = Computed(found["name"].removeprefix(_COMPUTED).split(_SEPARATOR))
+            if found["name"].startswith(COMPUTED):
+                one = Computed(found["name"].removeprefix(COMPUTED).split(SEPARATOR))
                 computed[one.name] = one
             elif found.get("unique"):
                 native.add(tuple(path for path in found["key"] if not path.startswith(EXTRA)))
@@ -148,7 +148,7 @@ class UniqueIndexes:
                 seen[found] = key
                 collection.update_one({"_id": key}, {"$set": {slot: found}})
         options = {
-            "name": _COMPUTED + one.name,
+            "name": COMPUTED + one.name,
             "unique": True,
             "partialFilterExpression": {slot: {"$exists": True}},
         }
