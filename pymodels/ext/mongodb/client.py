@@ -193,7 +193,7 @@ def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
     """Return PyModels' own error for one of the driver's."""
     reason = connection.without_secrets(_brief(error))
     code = getattr(error, "code", None)
-    if isinstance(error, driver.DocumentTooLarge) or code in _TOO_LARGE:
+    if is_too_large(error):
         return ValidationError(
             f"{name}: a record is too large: {reason}. MongoDB keeps documents of up to 16 MiB: "
             "store a part of it in records of its own"
@@ -230,6 +230,11 @@ def _brief(error: Exception) -> str:
         return str(details["errmsg"])
     text = str(error)
     return text.partition(", full error")[0].partition(", Timeout:")[0]
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Tell whether a document is larger than MongoDB keeps."""
+    return isinstance(error, driver.DocumentTooLarge) or getattr(error, "code", None) in _TOO_LARGE
 
 
 def is_transient(error: BaseException) -> bool:

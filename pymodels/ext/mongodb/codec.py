@@ -67,6 +67,8 @@ def _decimal(value: Any) -> Any:
 
 def fix_for(kind: Kind) -> Fix | None:
     """Return what makes a stored value fit for conversion to *kind*; None where it is already."""
+    if "ObjectId" in repr(kind.annotation):
+        return None
     if not is_scalar(kind):
         return neutral
     if "instant" in kind.families:

@@ -234,7 +234,9 @@ def _united(parts: Iterable[Filter]) -> tuple[Misfit, ...]:
     return tuple({one.name: one for part in parts for one in part.misfits}.values())
 
 
-_SORTED_ALIKE: Final = frozenset({"number", "text", "bool", "uuid", "date", "time", "instant"})
+_SORTED_ALIKE: Final = frozenset(
+    {"number", "text", "bool", "uuid", "date", "time", "instant", "objectid"}
+)
 
 
 def _sorted_by(place: Place) -> list[str] | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.objectid import ObjectId
 
 from pymodels.ext.mongodb.codec import is_scalar
 from pymodels.ext.mongodb.values import EXTRA, PREFIX
@@ -47,6 +48,7 @@ _FITTING: Final = {
     "date": ("string",),
     "time": ("string",),
     "duration": ("string",),
+    "objectid": ("objectId",),
 }
 
 
@@ -59,6 +61,7 @@ _PYTHON: Final[dict[str, tuple[type, ...]]] = {
     "int": (int,),
     "long": (int, Int64),
     "decimal": (Decimal128,),
+    "objectId": (ObjectId,),
 }
 
 

@@ -298,7 +298,7 @@ class Storage(CoreStorage):
         self.check_writable()
         if not changes:
             return
-        with self.named_errors():
+        with self.named_errors(), writing.sizes_named(self, changes):
             self._settle(changes)
             if len(changes) == 1 and writing.write_one(self, changes[0]):
                 return
@@ -306,7 +306,7 @@ class Storage(CoreStorage):
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
-        with self.named_errors():
+        with self.named_errors(), writing.sizes_named(self, changes):
             self._settle(changes)
             return PreparedBatch(self, self._work(changes))
 

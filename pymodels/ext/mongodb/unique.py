@@ -24,7 +24,9 @@ from pymodels.schema import Index, Schema
 COMPUTED: Final = "pymodels computed "
 NATIVE: Final = "pymodels unique "
 SEPARATOR: Final = " + "
-_PLAIN: Final = frozenset({"number", "text", "bool", "bytes", "uuid", "date", "time", "instant"})
+_PLAIN: Final = frozenset(
+    {"number", "text", "bool", "bytes", "uuid", "date", "time", "instant", "objectid"}
+)
 _EXISTS_ALREADY: Final = frozenset({85, 86})
 
 

@@ -7,15 +7,19 @@ both succeed: the server ends one of them, and it is done again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import bson
+from bson.errors import BSONError
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo import errors as driver
 
 from pymodels import persistence
 from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
-from pymodels.errors import DuplicateKey
+from pymodels.errors import DuplicateKey, ValidationError
+from pymodels.ext.mongodb.client import OPTIONS, is_too_large
 from pymodels.ext.mongodb.documents import from_document, patch_update, to_document
 from pymodels.ext.mongodb.values import EXTRA, identical
 from pymodels.schema import Schema
@@ -35,6 +39,38 @@ _DUPLICATE: Final = 11000
 _TOUCHED: Final = f"{EXTRA}.touched"
 
 Place: TypeAlias = tuple[str, Any]
+
+
+# --- what is too large -----------------------------------------------------------------------
+
+
+@contextmanager
+def sizes_named(storage: Storage, changes: Sequence[Change]) -> Iterator[None]:
+    """Name the record, and its size, where the driver or the server says that one is too large."""
+    try:
+        yield
+    except (driver.PyMongoError, BSONError) as error:
+        if not is_too_large(error):
+            raise
+        sizes = [(size_of(change), change) for change in changes]
+        size, change = max(sizes, key=lambda found: found[0])
+        raise ValidationError(
+            f"{change.schema.name} {change.key!r} cannot be stored: it would be a document of "
+            f"{size / 2**20:.1f} MiB or more, and MongoDB keeps documents of up to 16 MiB: store "
+            "a part of it in records of its own",
+            [("", f"a document of {size} bytes is too large for MongoDB")],
+        ) from error
+
+
+def size_of(change: Change) -> int:
+    """Return the bytes that a change writes, in BSON."""
+    match change:
+        case Put():
+            return len(bson.encode(to_document(change.key, change.stored, {}), False, OPTIONS))
+        case Patch():
+            values = {str(number): value for number, value in enumerate(change.set.values())}
+            return len(bson.encode(values, False, OPTIONS))
+    return 0
 
 
 # --- one change -----------------------------------------------------------------------------
