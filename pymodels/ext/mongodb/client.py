@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -42,6 +44,7 @@ _LOCKED_OUT: Final = frozenset({13, 18, 8000})
 _NO_ROOM: Final = frozenset({14031, 12501})
 _OVERTAKEN: Final = frozenset({112, 246, 251})
 _BUSY: Final = frozenset({24, 50, 262, 290})
+_CURSOR_LOST: Final = 43
 _NOT_ON_STANDALONE: Final = 20
 _TOO_LARGE: Final = frozenset({10334, 17419, 17420})
 
@@ -78,10 +81,21 @@ class Connection:
     def make(self) -> Any:
         """Return a new client; raise ``SettingsError`` if the driver does not take the settings."""
         try:
-            return pymongo.MongoClient(self._uri, **self._options)
-        except (driver.PyMongoError, TypeError, ValueError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # the driver only warns of an unknown option
+                return pymongo.MongoClient(self._uri, **{"connect": False, **self._options})
+        except (driver.PyMongoError, TypeError, ValueError, UserWarning) as error:
             # Not as the cause: what the driver says of a URI may quote a part of its password.
-            raise SettingsError(f"MongoDB: {self.without_secrets(str(error))}") from None
+            raise SettingsError(f"MongoDB: {self._harmless(str(error))}") from None
+
+    def _harmless(self, text: str) -> str:
+        pieces = {piece for one in self._secrets for piece in re.split(r"[^0-9A-Za-z]+", one)}
+        if any(len(piece) > 1 and piece in text for piece in pieces):
+            return (
+                "the uri cannot be read. In user and password, these signs are written with "
+                "percent signs, as urllib.parse.quote_plus does: : / ? # [ ] @ %"
+            )
+        return text
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -209,6 +223,11 @@ def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
         return ConnectionFailed(
             f"{name}: the connection was lost: {reason}. What was asked for last may or may not "
             "have been done"
+        )
+    if isinstance(error, driver.CursorNotFound) or code == _CURSOR_LOST:
+        return StorageError(
+            f"{name}: the server has lost the cursor of this iteration, as it does after ten "
+            f"minutes without a read, or when it is started again: begin anew ({reason})"
         )
     if code in _LOCKED_OUT:
         return ConnectionFailed(

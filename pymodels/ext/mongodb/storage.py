@@ -153,6 +153,8 @@ class Storage(CoreStorage):
         self.whole_batches = whole_batches
         self.unique = UniqueIndexes(self.codec)
         self.waiting = Waiting()
+        if uri is None or not uri.startswith("mongodb+srv://"):  # which would ask the network
+            self._connection.client()  # not yet connected, but what is wrong is said now
         self._database = database
         self._prefix = collection_prefix
         self._reading = {
