@@ -57,8 +57,10 @@ class BatchWriter:
         self.batch = batch
         self.known: dict[str, CollectionRecord] = {}
         self.moves: list[tuple[Schema, bytes, bytes | None, bytes | None]] = []
+        self.has_changes = False
 
-    def write(self, changes: Sequence[Change]) -> None:
+    def write(self, changes: Sequence[Change]) -> bool:
+        """Carry out *changes*; tell whether the tables are others than before."""
         # Every model's indexes are known before the first change, whichever of them writes first.
         for schema in {id(change.schema): change.schema for change in changes}.values():
             self.know(schema)
@@ -66,6 +68,7 @@ class BatchWriter:
             self.change(change)
         if self.moves:
             self.update_unique()
+        return self.has_changes
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
@@ -89,6 +92,9 @@ class BatchWriter:
             batch.put(table, key, after)
         elif found is not None:
             batch.delete(table, key)
+        else:
+            return
+        self.has_changes = True
         if known.indexes:
             self.moves.append((schema, key, found, after))
 
@@ -111,6 +117,7 @@ class BatchWriter:
             known.indexes[record.name] = record
             self.build(schema, record)
         if is_new or added:
+            self.has_changes = True
             self.batch.put(META, b"format", b"%d" % FORMAT)
             self.batch.put(META, f"collection:{name}".encode(), msgspec.msgpack.encode(known))
         self.known[name] = known

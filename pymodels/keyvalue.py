@@ -27,6 +27,7 @@ from pymodels.bykey import (
 )
 from pymodels.changes import Change
 from pymodels.codecs import MessagePack
+from pymodels.concurrency import Turn, WriteLock
 from pymodels.errors import StorageInvalid
 from pymodels.indexes import entry
 from pymodels.keys import KeyKind, kind_named
@@ -69,13 +70,17 @@ class KeyValueStorage(Storage):
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
 
+    def __init__(self, *, name: str, read_only: bool = False) -> None:
+        super().__init__(name=name, read_only=read_only)
+        self.write_lock = WriteLock(name)
+
     @abstractmethod
     def view(self) -> AbstractContextManager[View]:
         """Return a context that reads one state of the tables."""
 
     @abstractmethod
     def batch(self) -> Batch:
-        """Begin to write; one batch at a time, others wait."""
+        """Begin to write; other threads of this storage wait already, others have to be made to."""
 
     def make_tables(self, names: Sequence[str]) -> None:
         """Make tables before a batch writes to them, where the engine wants that."""
@@ -188,14 +193,23 @@ class KeyValueStorage(Storage):
         self.check_writable()
         for name in {change.schema.collection for change in changes}:
             check_name(self, name)
-        self.make_tables(tables_for(changes))
-        batch = self.batch()
+        prepared = self._begin(tables_for(changes))
         try:
-            BatchWriter(self, batch).write(changes)
+            prepared.carry_out(self, changes)
         except BaseException:
-            batch.rollback()
+            prepared.rollback()
             raise
-        return _PreparedBatch(batch)
+        return prepared
+
+    def _begin(self, tables: Sequence[str] = ()) -> _PreparedBatch:
+        turn = self.write_lock.acquire()
+        try:
+            if tables:
+                self.make_tables(tables)
+            return _PreparedBatch(self.batch(), turn)
+        except BaseException:
+            turn.release()
+            raise
 
     def check_change(self, change: Change) -> None:
         check_key(self, change)
@@ -204,15 +218,15 @@ class KeyValueStorage(Storage):
     def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
         """Find and write in one batch: nobody can come between, so that nothing is tried twice."""
         self.check_writable()
-        batch = self.batch()
+        prepared = self._begin()
         try:
-            found = list(execute(self, plan, self._scan_view(batch, plan)))
+            found = list(execute(self, plan, self._scan_view(prepared.batch, plan)))
             changes = [made for pair in found if (made := change(*pair)) is not None]
-            BatchWriter(self, batch).write(changes)
+            prepared.carry_out(self, changes)
         except BaseException:
-            batch.rollback()
+            prepared.rollback()
             raise
-        batch.commit()
+        prepared.commit()
         return len(changes)
 
     def check_format(self, found: bytes | None) -> None:
@@ -225,11 +239,27 @@ class KeyValueStorage(Storage):
 
 
 class _PreparedBatch(Prepared):
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
+    """A batch, and the turn that others wait for until it has ended."""
+
+    def __init__(self, batch: Batch, turn: Turn) -> None:
+        self.batch = batch
+        self._turn = turn
+        self._has_changes = False
+
+    def carry_out(self, storage: KeyValueStorage, changes: Sequence[Change]) -> None:
+        self._has_changes = BatchWriter(storage, self.batch).write(changes)
 
     def commit(self) -> None:
-        self._batch.commit()
+        try:
+            if self._has_changes:
+                self.batch.commit()
+            else:  # what only asserts leaves the revision as it was
+                self.batch.rollback()
+        finally:
+            self._turn.release()
 
     def rollback(self) -> None:
-        self._batch.rollback()
+        try:
+            self.batch.rollback()
+        finally:
+            self._turn.release()

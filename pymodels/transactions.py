@@ -111,7 +111,7 @@ class Transaction(Storage):
             return _Applied(self, before)
         self._check_usable()
         try:
-            self._prepared = self.base.prepare(self._batch())
+            self._prepared = self._stage(self._batch())
         except DuplicateKey as error:
             self.rollback()
             if error.field != self._schemas[error.collection].key_name:
@@ -128,6 +128,15 @@ class Transaction(Storage):
             raise
         self.state = "prepared"
         return self._prepared
+
+    def _stage(self, batch: list[Change]) -> Prepared:
+        if not self.read_only:
+            return self.base.prepare(batch)
+        # Nothing can have changed here, and no batch can check what was read.
+        for change in batch:
+            found = self.base.read(change.schema, (change.key,))[0]
+            check_expectation(self.codec, change, found)
+        return _Nothing()
 
     def commit(self) -> None:
         """Write everything that was done as one batch; raise ``Conflict`` if it is overtaken."""
@@ -352,6 +361,16 @@ class Transaction(Storage):
             plan.schema, plan.condition, order=plan.order, descending=plan.descending
         )
         return {**self.base.explain(below), "changed in this transaction": len(self._changed)}
+
+
+class _Nothing(Prepared):
+    """A transaction that only read, on a storage that can only be read."""
+
+    def commit(self) -> None:
+        pass
+
+    def rollback(self) -> None:
+        pass
 
 
 class _Applied(Prepared):

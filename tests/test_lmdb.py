@@ -13,6 +13,7 @@ from pymodels import (
     StorageBusy,
     StorageClosed,
     StorageReadOnly,
+    TransactionError,
 )
 from pymodels.testing.people import Setting, Town
 from pymodels.testing.running import Child, in_child, in_threads
@@ -51,6 +52,18 @@ def test_two_storages_of_one_file_in_one_process(path: Path, monkeypatch: Any) -
     third.close()
     with open_file(path) as again:
         assert numbers(again) == [1, 2]
+
+
+def test_a_thread_waits_for_itself_through_another_storage_of_the_file(path: Path) -> None:
+    with open_file(path) as first, open_file(path) as second:
+        transaction = first.begin()
+        Town(id=1).save(transaction)
+        transaction.prepare()
+        with pytest.raises(TransactionError, match="prepared"):
+            Town(id=2).save(second)
+        transaction.commit()
+        Town(id=2).save(second)
+        assert numbers(first) == [1, 2]
 
 
 def test_a_reader_beside_a_writer_in_one_process(filled: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from pymodels import (
     TransactionError,
     get_storage,
 )
+from pymodels.ext import memory
 from pymodels.testing.people import Account, Device, Person, Town
 from pymodels.testing.running import Child, in_child, in_threads
 
@@ -205,6 +207,48 @@ def test_a_fork_while_another_thread_is_writing() -> None:
     assert in_child(work) == [2]
     prepared.commit()
     assert list(storage.keys(Town)) == [1]
+
+
+def test_a_fork_waits_for_a_batch_that_is_being_applied() -> None:
+    storage = open_memory()
+    stop = threading.Event()
+    towns = [Town(id=number) for number in range(200)]
+    names = iter(range(10**9))
+
+    def write() -> None:
+        while not stop.is_set():
+            name = f"batch {next(names)}"
+            for town in towns:
+                town.name = name
+            storage.save_all(towns)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(20):
+            found = in_child(lambda: [town.name for town in Town.objects(storage)])
+            assert len(found) in (0, len(towns))
+            assert len(set(found)) <= 1
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_record_saved_while_a_reader_sorts_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = open_memory()
+    storage.save_all([Town(id=5), Town(id=3)])
+    late = [Town(id=4), Town(id=9)]
+
+    def slowly(keys: Iterable[bytes]) -> list[bytes]:
+        done = sorted(keys)
+        if late:
+            late.pop().save(storage)
+        return done
+
+    monkeypatch.setattr(memory, "sorted", slowly, raising=False)
+    for _ in range(3):
+        list(storage.keys(Town))
+    assert list(storage.keys(Town)) == [3, 4, 5, 9]
 
 
 def test_a_thread_that_would_wait_for_itself_is_told() -> None:

@@ -1,58 +1,18 @@
 """Operands that a field or lookup cannot take are refused when the query is built."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Optional
 
 import pytest
 
-from pymodels import F, Field, Key, Model, OperandInvalid, Path, get_storage
+from pymodels import F, OperandInvalid, Path
 from tests.complaints import complaint
-
-
-@dataclass
-class Address:
-    city: str
-    number: int = 0
-
-
-class Town(Model):
-    id: Key[int]
-    name: Field[str] = ""
-
-
-class Person(Model):
-    name: Field[str] = ""
-    age: Field[int | None] = None
-    score: Field[float] = 0.0
-    active: Field[bool] = True
-    born: Field[datetime | None] = None
-    day: Field[date | None] = None
-    tags: Field[list[str]] = []
-    address: Field[Address | None] = None
-    addresses: Field[list[Address]] = []
-    table: Field[dict[str, int]] = {}
-    pair: Field[tuple[int, str]] = (0, "")
-    town: Field[Optional[Town]] = Field(default=None)  # noqa: UP045
-    anything: Field[Any] = None
-
-
-class Nicknamed(Person, must_have={"nick__exists": True}):
-    nick: Field[str]
+from tests.unread import Address, Nicknamed, Person, Town, unread_storage
 
 
 @pytest.fixture
-def storage(monkeypatch):
-    """A storage from which nothing can be read: all that is tested here comes before that."""
-    storage = get_storage("pymodels.ext.memory")
-
-    def unexpected(*args, **options):
-        raise AssertionError("a query that is wrong was run")
-
-    for name in ("read", "scan", "count", "rewrite", "write"):
-        monkeypatch.setattr(storage, name, unexpected)
-    return storage
+def storage():
+    return unread_storage()
 
 
 @pytest.fixture

@@ -1,16 +1,9 @@
 """Queries that have no meaning are refused when they are built: no record is ever read for them."""
 
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any, Optional
-
 import pytest
 
 from pymodels import (
     F,
-    Field,
-    Key,
-    Model,
     OperandInvalid,
     Path,
     QueryError,
@@ -20,50 +13,12 @@ from pymodels import (
     get_storage,
 )
 from tests.complaints import complaint
-
-
-@dataclass
-class Address:
-    city: str
-    number: int = 0
-
-
-class Town(Model):
-    id: Key[int]
-    name: Field[str] = ""
-
-
-class Person(Model):
-    name: Field[str] = ""
-    age: Field[int | None] = None
-    score: Field[float] = 0.0
-    active: Field[bool] = True
-    born: Field[datetime | None] = None
-    day: Field[date | None] = None
-    tags: Field[list[str]] = []
-    address: Field[Address | None] = None
-    addresses: Field[list[Address]] = []
-    table: Field[dict[str, int]] = {}
-    pair: Field[tuple[int, str]] = (0, "")
-    town: Field[Optional[Town]] = Field(default=None)  # noqa: UP045
-    anything: Field[Any] = None
-
-
-class Nicknamed(Person, must_have={"nick__exists": True}):
-    nick: Field[str]
+from tests.unread import Person, Town, unread_storage
 
 
 @pytest.fixture
-def storage(monkeypatch):
-    """A storage from which nothing can be read: all that is tested here comes before that."""
-    storage = get_storage("pymodels.ext.memory")
-
-    def unexpected(*args, **options):
-        raise AssertionError("a query that is wrong was run")
-
-    for name in ("read", "scan", "count", "rewrite", "write"):
-        monkeypatch.setattr(storage, name, unexpected)
-    return storage
+def storage():
+    return unread_storage()
 
 
 @pytest.fixture

@@ -6,16 +6,14 @@ shared with the store. After a fork, parent and child each have a copy of their 
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Self
 
 from pymodels.changes import Put
 from pymodels.checks import Unfit
-from pymodels.errors import SettingsError, TransactionError
+from pymodels.concurrency import Uninterrupted
+from pymodels.errors import SettingsError
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
@@ -67,10 +65,8 @@ class Storage(KeyValueStorage):
             raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
         self._tables: dict[str, _Table] = {}
-        self._writing = threading.Lock()
-        self._writer: int | None = None
+        self._applying = Uninterrupted()
         self._revision = 0
-        _STORAGES.add(self)
         for collection, records in (data or {}).items():
             self._fill(collection, records)
         self.read_only = read_only
@@ -111,33 +107,10 @@ class Storage(KeyValueStorage):
         return _View(self._tables)
 
     def batch(self) -> Batch:
-        if not self._writing.acquire(blocking=False):
-            if self._writer == threading.get_ident():
-                raise TransactionError(
-                    f"{self.name}: this thread has prepared a batch, and would wait for itself: "
-                    "commit that or roll it back first"
-                )
-            self._writing.acquire()
-        self._writer = threading.get_ident()
         return _Batch(self)
 
     def close(self) -> None:
         self.closed = True
-
-    def _after_fork(self) -> None:
-        self._writing = threading.Lock()  # another thread of the parent may have held it
-        self._writer = None
-
-
-_STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    for storage in list(_STORAGES):
-        storage._after_fork()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
@@ -153,31 +126,41 @@ def _key_kind(collection: str, records: Mapping[Any, Any]) -> KeyKind:
 
 
 class _Table:
-    """Values by key, and the keys in order as far as somebody has asked for that."""
+    """Values by key, and the keys in order as far as somebody has asked for that.
 
-    __slots__ = ("order", "values")
+    One thread writes at a time, but any number read, and a reader may put the keys in order while
+    they change. So an order counts only for the stamp that it was made under.
+    """
+
+    __slots__ = ("ordered", "stamp", "values")
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
-        self.order: list[bytes] | None = []
+        self.stamp = 0
+        self.ordered: tuple[int, list[bytes]] = (0, [])
 
     def put(self, key: bytes, value: bytes) -> None:
-        order = self.order
-        if key not in self.values and order is not None:
-            if not order or order[-1] < key:
-                order.append(key)
-            else:
-                self.order = None
+        if key in self.values:
+            self.values[key] = value
+            return
         self.values[key] = value
+        stamp, order = self.ordered
+        if stamp == self.stamp and (not order or order[-1] < key):
+            order.append(key)
+            self.ordered = (stamp + 1, order)
+        self.stamp += 1
 
     def delete(self, key: bytes) -> None:
         if self.values.pop(key, None) is not None:
-            self.order = None
+            self.stamp += 1
 
-    def ordered(self) -> list[bytes]:
-        order = self.order
-        if order is None:
-            order = self.order = sorted(self.values)
+    def keys(self) -> list[bytes]:
+        """Return the keys in order; the list may grow at its end, and is not to be changed."""
+        stamp, order = self.ordered
+        current = self.stamp
+        if stamp != current:
+            order = sorted(self.values)
+            self.ordered = (current, order)
         return order
 
 
@@ -205,7 +188,7 @@ class _View(View):
             return
         chunk = _backward if descending else _forward
         values = found.values
-        while keys := chunk(found.ordered(), low, high):
+        while keys := chunk(found.keys(), low, high):
             for key in keys:
                 value = values.get(key)
                 if value is not None:
@@ -239,8 +222,6 @@ class _Batch(_View):
         super().__init__(storage._tables)
         self._storage = storage
         self._changes: dict[str, dict[bytes, Any]] = {}
-        self._lock = storage._writing
-        self._open = True
 
     def get(self, table: str, key: bytes) -> bytes | None:
         changed = self._changes.get(table)
@@ -268,25 +249,20 @@ class _Batch(_View):
         self._changes.setdefault(table, {})[key] = _GONE
 
     def commit(self) -> None:
-        try:
-            for name, changes in self._changes.items():
-                table = self._tables.get(name)
-                if table is None:
-                    table = self._tables.setdefault(name, _Table())
-                for key, value in changes.items():
-                    if value is _GONE:
-                        table.delete(key)
-                    else:
-                        table.put(key, value)
+        with self._storage._applying:
+            self._apply()
             self._storage._revision += 1
-        finally:
-            self._end()
+
+    def _apply(self) -> None:
+        for name, changes in self._changes.items():
+            table = self._tables.get(name)
+            if table is None:
+                table = self._tables.setdefault(name, _Table())
+            for key, value in changes.items():
+                if value is _GONE:
+                    table.delete(key)
+                else:
+                    table.put(key, value)
 
     def rollback(self) -> None:
-        if self._open:
-            self._end()
-
-    def _end(self) -> None:
-        self._open = False
-        self._storage._writer = None
-        self._lock.release()
+        self._changes.clear()

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any, Final, NoReturn
 
 _PATIENCE: Final = 120.0
 """Seconds after which something that hangs is a failure; nothing here comes near to it."""
+
+_LEAVE: Final = 10.0
+"""Seconds that a child has to end once it has said what it had to say."""
 
 
 def in_threads(works: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -88,8 +92,7 @@ class Child:
                 break
             data += chunk
         os.close(self._result)
-        _, status = os.waitpid(self.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
+        code = self._exit_code()
         if code < 0:
             raise ChildProcessError(f"a child was killed by {signal.Signals(-code).name}")
         if not data:
@@ -98,6 +101,23 @@ class Child:
         if not succeeded:
             raise AssertionError(f"in a forked child:\n{value}")
         return value
+
+    def _exit_code(self) -> int:
+        """Wait for the end of the child, and bring it about if need be.
+
+        What measures coverage saves that when a process ends, and may wait for ever then: for a
+        lock that another thread of the parent held at the moment of the fork.
+        """
+        latest = time.monotonic() + _LEAVE
+        while True:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > latest:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                return 0
+            time.sleep(0.002)
 
 
 def _work_and_exit(work: Callable[[], Any], wake: int, send: int) -> NoReturn:

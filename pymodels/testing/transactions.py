@@ -293,6 +293,19 @@ class TransactionTests(IsolationTests):
             transaction.commit()
         assert list(storage.keys(Account)) == ["b"]
 
+    def test_a_storage_that_is_only_read(self, storage: Any, two_people: None) -> None:
+        storage.read_only = True
+        with storage.transaction():
+            assert ages(storage) == {"a": 1, "b": 2}
+            with storage.transaction():
+                assert storage.get(Person, "c", None) is None
+        transaction = storage.begin()
+        transaction.get(Person, "a")
+        storage.read_only = False  # as another process would that may write
+        storage.get(Person, "a").delete()
+        with pytest.raises(Conflict, match="Person"):
+            transaction.commit()
+
     def test_a_closed_or_read_only_storage(self, storage: Any, two_people: None) -> None:
         storage.read_only = True
         with undone(storage), pytest.raises(StorageReadOnly):

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 import lmdb
 
+from pymodels.concurrency import waits_for_itself
 from pymodels.errors import (
     StorageBusy,
     StorageClosed,
@@ -21,7 +22,6 @@ from pymodels.errors import (
     StorageFull,
     StorageInvalid,
     StorageReadOnly,
-    TransactionError,
 )
 
 _MAP_SIZE: Final = 1 << 40
@@ -173,10 +173,8 @@ class Environment:
 
         A writer that was killed right after a commit leaves it like that.
         """
-        try:
-            from lmdb import verify
-        except ImportError:  # before version 3 of the driver
-            return False
+        from lmdb import verify
+
         try:
             found: list[Any] = verify.verify(str(self.path), subdir=False)  # type: ignore[no-untyped-call]
         except (verify.VerifyError, struct.error, OSError):
@@ -278,10 +276,7 @@ class Environment:
                 "there"
             ) from error
         if "same thread" in text:
-            raise TransactionError(
-                f"{self.name}: this thread has prepared a batch, and would wait for itself: commit "
-                "that or roll it back first"
-            ) from error
+            raise waits_for_itself(self.name) from error
         if isinstance(error, lmdb.MapFullError):
             raise StorageFull(
                 f"{self.name} has reached its map_size; open it with a larger one. Nothing of this "
@@ -315,7 +310,7 @@ def _is_full(text: str) -> bool:
 
 try:
     from lmdb import _envid
-except ImportError:  # before version 3 the driver did not look after this
+except ImportError:  # a private part of the driver, which later versions may do without
     _driver_keys: Any = None
 else:
     _driver_keys = _envid.env_keys

@@ -1,0 +1,130 @@
+"""What the threads of a process share, so that none waits for itself and a fork breaks nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Final
+
+from pymodels.errors import TransactionError
+
+
+class WriteLock:
+    """Lets one batch at a time be written to a storage.
+
+    A thread that would wait for a batch which it has prepared itself, and so for ever, gets a
+    ``TransactionError``. A forked child begins with nobody at work.
+
+    Args:
+        name: what messages call the storage.
+
+    >>> lock = WriteLock("plain")
+    >>> turn = lock.acquire()
+    >>> lock.acquire()
+    Traceback (most recent call last):
+    ...
+    pymodels.errors.TransactionError: plain: this thread has prepared a batch, and would wait for
+    itself: commit that or roll it back first
+    >>> turn.release()
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_name", "_writer")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._writer: int | None = None
+        _WRITE_LOCKS.add(self)
+
+    def acquire(self) -> Turn:
+        """Wait until nobody else writes; what is returned is to be released in the end."""
+        lock, me = self._lock, threading.get_ident()
+        if not lock.acquire(blocking=False):
+            if self._writer == me:
+                raise waits_for_itself(self._name)
+            lock.acquire()
+        self._writer = me
+        return Turn(self, lock)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._writer = None
+
+
+class Turn:
+    """The turn of one batch; whatever thread ends that may release it."""
+
+    __slots__ = ("_lock", "_owner")
+
+    def __init__(self, owner: WriteLock, lock: threading.Lock) -> None:
+        self._owner = owner
+        self._lock: threading.Lock | None = lock
+
+    def release(self) -> None:
+        """Let the next one in; doing so again does no harm."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            if lock is self._owner._lock:  # it is another one in a forked child
+                self._owner._writer = None
+            lock.release()
+
+
+class Uninterrupted:
+    """A section that no fork cuts in half: a fork waits until whoever is inside has left it.
+
+    It is for changes to memory, of which a forked child gets a copy, and must not lead to any code
+    that forks.
+    """
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _SECTIONS.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def waits_for_itself(storage: str) -> TransactionError:
+    """Return the error for a thread that would wait for the batch that it has prepared itself."""
+    return TransactionError(
+        f"{storage}: this thread has prepared a batch, and would wait for itself: commit that or "
+        "roll it back first"
+    )
+
+
+_WRITE_LOCKS: Final[weakref.WeakSet[WriteLock]] = weakref.WeakSet()
+_SECTIONS: Final[weakref.WeakSet[Uninterrupted]] = weakref.WeakSet()
+_forking: Final = threading.Lock()
+_held: Final[list[Uninterrupted]] = []
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    for section in list(_SECTIONS):
+        section._lock.acquire()
+        _held.append(section)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop()._lock.release()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork_in_parent()
+    for lock in list(_WRITE_LOCKS):
+        lock._after_fork()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
