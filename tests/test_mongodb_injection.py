@@ -152,14 +152,13 @@ def test_a_mapping_as_an_operand_is_a_mapping(storage: Any) -> None:
     for operator in OPERATORS:
         for value in EVIL:
             operand = {operator: value}
-            for found in (
-                keys(accounts.where(anything=operand)),
-                keys(accounts.where(anything__in=[operand])),
-                keys(accounts.where(anything__contains=operand)),
-                keys(accounts.where(counts=operand)),
-            ):
-                if found:
-                    wrong.append((operand, found))
+            queries = (
+                accounts.where(anything=operand),
+                accounts.where(anything__in=[operand]),
+                accounts.where(anything__contains=operand),
+                accounts.where(counts=operand),
+            )
+            wrong += [(operand, found) for query in queries if (found := keys(query))]
             for text in ("name", "secret", "number", "names__contains", "name__startswith"):
                 try:
                     found = keys(accounts.where(**{text: operand}))
