@@ -6,7 +6,7 @@ records, a number or an answer are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
@@ -23,7 +23,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.explanation import Explanation, explain
-from pymodels.grouping import Grouping
+from pymodels.grouping import Grouping, by_engine
 from pymodels.lookups import nearest
 from pymodels.paths import Path
 from pymodels.planning import Native, Pair, Plan, Term, execute
@@ -392,6 +392,9 @@ class Query(Generic[M]):
 
     def values(self, field: str | Path[Any]) -> list[Any]:
         """Return the distinct values of a field, in order, ``None`` once for null and absent."""
+        found = by_engine(self, [field], "count")
+        if found is not None:
+            return [value for value, _ in found]
         return aggregation.distinct(self.rows([field]))
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
@@ -411,40 +414,47 @@ class Query(Generic[M]):
 
     def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of *fields* of each record, as ``select`` does."""
-        places = [self._place(field) for field in fields]
+        places = [self.place(field) for field in fields]
         target = self._storage.current
         plan = self.plan(names=frozenset(p.stored for p in places if not p.is_key))
         return aggregation.rows(target, self._schema, places, execute(target, plan))
 
-    def _place(self, field: Any) -> Place:
+    def place(self, field: Any) -> Place:
+        """Return the place that a field, or a path through one, names."""
         if isinstance(field, Path):
             return self._schema.place_of(field.parts, field.owner, literal=field.literal)
         if not isinstance(field, str) or not field:
             raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
         return self._schema.place(tuple(field.split("__")))
 
+    def _computed(self, name: str, field: Any, function: Callable[[list[Any]], Any]) -> Any:
+        found = by_engine(self, (), name, field)
+        if found:
+            return found[0][0]
+        return function([row[0] for row in self.rows([field])] if found is None else [])
+
     def sum(self, field: str | Path[Any]) -> Any:
         """Return the exact sum of a field's numbers; 0 if there are none."""
-        return aggregation.total([row[0] for row in self.rows([field])])
+        return self._computed("sum", field, aggregation.total)
 
     def avg(self, field: str | Path[Any]) -> Any:
         """Return the mean of a field's numbers, ``None`` if there are none."""
-        return aggregation.mean([row[0] for row in self.rows([field])])
+        return self._computed("avg", field, aggregation.mean)
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return aggregation.least([row[0] for row in self.rows([field])])
+        return self._computed("min", field, aggregation.least)
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return aggregation.greatest([row[0] for row in self.rows([field])])
+        return self._computed("max", field, aggregation.greatest)
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
         if not fields:
             raise UsageError("group_by needs the names of the fields to group by")
         for field in fields:
-            self._place(field)
+            self.place(field)
         return Grouping(self, fields)
 
     # --- changing ---------------------------------------------------------------------------

@@ -208,6 +208,13 @@ class Storage(Opened, ABC):
         """Count the records that *plan* finds."""
         return sum(1 for _ in execute(self, plan))
 
+    def group(self, plan: Plan, asked: Any) -> list[tuple[Any, ...]] | None:
+        """Have the engine group what *plan* finds, as ``Native.group_by`` says; None for Python.
+
+        A row for each group, in any order: the values that it is a group by, and the result.
+        """
+        return None
+
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""
         return {"native": plan.native, "order": plan.native_order}

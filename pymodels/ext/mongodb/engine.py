@@ -10,13 +10,13 @@ from pymongo import errors as driver
 from pymodels.changes import Patch, StoredPath
 from pymodels.expressions import Arithmetic, Constant, Expression, F
 from pymodels.ext.mongodb.documents import patch_update
-from pymodels.ext.mongodb.filters import Filter
 from pymodels.ext.mongodb.paths import is_known
 from pymodels.kinds import Kind, Scalar, Union
 from pymodels.planning import Plan
 from pymodels.schema import Schema
 
 if TYPE_CHECKING:
+    from pymodels.ext.mongodb.filters import Filter
     from pymodels.ext.mongodb.storage import Storage
 
 _DUPLICATE: Final = 11000
@@ -39,10 +39,17 @@ def strict_filter(plan: Plan) -> dict[str, Any]:
     return {} if fragment is None else fragment.strict
 
 
+def unfit_among(plan: Plan, collection: Any, session: Any) -> bool:
+    """Tell whether a record that *plan* asks about does not fit its model: Python refuses it."""
+    unfit = None if plan.native is None else plan.native.unfit
+    if unfit is None:
+        return False
+    return collection.find_one(unfit, {"_id": 1}, session=session) is not None
+
+
 def refuse_misfits(plan: Plan, collection: Any, session: Any) -> None:
     """Leave it to Python to refuse a record that does not fit its model."""
-    unfit = None if plan.native is None else plan.native.unfit
-    if unfit is not None and collection.find_one(unfit, {"_id": 1}, session=session) is not None:
+    if unfit_among(plan, collection, session):
         raise LeftToPython
 
 

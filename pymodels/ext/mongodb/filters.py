@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from pymodels.ext.mongodb import keyed, lists, scalars
+from pymodels.ext.mongodb import grouping, keyed, lists, scalars
 from pymodels.ext.mongodb.codec import is_scalar
 from pymodels.ext.mongodb.paths import ALL_TYPES, Way, is_naive, python_types, way_to
 from pymodels.ext.mongodb.scalars import Condition
@@ -219,6 +219,9 @@ class Finder(Native[Filter]):
                 found.setdefault(path, direction)
         found["_id"] = -1 if descending else 1
         return Sort(tuple(found.items()))
+
+    def group_by(self, places: Sequence[Place], function: str, counted: Place | None) -> Any:
+        return grouping.answer(places, function, counted)
 
 
 class Sort(tuple[tuple[str, int], ...]):

@@ -135,10 +135,14 @@ def explain(storage: Storage, plan: Plan) -> Mapping[str, Any]:
         "filter": {} if plan.native is None else plan.native.loose,
         "sort": plan.native_order,
         "winning plan": " < ".join(stage["stage"] for stage in stages),
-        "index": next((stage["indexName"] for stage in stages if "indexName" in stage), None),
+        "index": next(filter(None, map(_index, stages)), None),
         "documents examined": ran.get("totalDocsExamined"),
         "keys examined": ran.get("totalKeysExamined"),
     }
+
+
+def _index(stage: Mapping[str, Any]) -> str | None:
+    return "_id_" if stage["stage"] == "IDHACK" else stage.get("indexName")
 
 
 def _stages(stage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

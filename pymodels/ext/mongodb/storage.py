@@ -19,7 +19,7 @@ from pymodels.errors import (
 )
 from pymodels.expressions import Expression
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb import engine, indexes, reading, writing
+from pymodels.ext.mongodb import engine, grouping, indexes, reading, writing
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.ext.mongodb.documents import from_document, key_reader, kind_of_key
 from pymodels.ext.mongodb.filters import Finder
@@ -278,6 +278,12 @@ class Storage(CoreStorage):
         with self.named_errors():
             found = reading.count(self, plan)
         return super().count(plan) if found is None else found
+
+    def group(self, plan: Plan, asked: Any) -> list[tuple[Any, ...]] | None:
+        self.check_open()
+        self._check_kind(plan.schema)
+        with self.named_errors():
+            return grouping.rows(self, plan, asked)
 
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         self.check_open()
