@@ -13,7 +13,7 @@ from pymongo.read_preferences import ReadPreference
 
 from pymodels.errors import TransactionsUnsupported
 from pymodels.ext.mongodb.client import is_standalone, is_transient, is_unknown_commit
-from pymodels.ext.mongodb.writing import Taken, taken
+from pymodels.ext.mongodb.failures import Taken, taken
 from pymodels.storage import Prepared
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def staged(storage: Storage, work: Callable[[Any], T]) -> tuple[Any, T]:
             return session, work(session)
         except Taken as failure:
             abort(session)
-            change, collection, details = failure.change, failure.collection, failure.details
-            raise taken(storage, change, collection, details) from failure.__cause__
+            raise taken(storage, failure) from failure.__cause__
         except driver.PyMongoError as error:
             abort(session)
             if is_standalone(error):
@@ -70,8 +69,7 @@ def whole(storage: Storage, work: Callable[[Any], T]) -> T:
         try:
             return work(None)
         except Taken as failure:
-            change, collection, details = failure.change, failure.collection, failure.details
-            raise taken(storage, change, collection, details) from failure.__cause__
+            raise taken(storage, failure) from failure.__cause__
     end = time.monotonic() + _PATIENCE
     while True:
         session, result = staged(storage, work)

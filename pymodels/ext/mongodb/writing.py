@@ -18,10 +18,12 @@ from pymongo import errors as driver
 
 from pymodels import persistence
 from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
-from pymodels.errors import DuplicateKey, ValidationError
+from pymodels.errors import ValidationError
 from pymodels.ext.mongodb.client import OPTIONS, is_too_large
 from pymodels.ext.mongodb.documents import from_document, patch_update, to_document
-from pymodels.ext.mongodb.values import EXTRA, identical
+from pymodels.ext.mongodb.failures import Taken, taken, value_taken
+from pymodels.ext.mongodb.guarding import unchanged
+from pymodels.ext.mongodb.values import EXTRA, Version, identical
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation, not_there
 
@@ -33,8 +35,6 @@ _MANY: Final = 5_000
 
 _NO_WAY: Final = frozenset({28, 16837, 2})
 """Codes for a path that leads through something that is no mapping."""
-
-_DUPLICATE: Final = 11000
 
 _TOUCHED: Final = f"{EXTRA}.touched"
 
@@ -78,23 +78,31 @@ def size_of(change: Change) -> int:
 
 def write_one(storage: Storage, change: Change) -> bool:
     """Carry out one change by one command; return False if that takes a transaction."""
-    if isinstance(change.expect, Revision):
-        return False
     collection = storage.collection(change.schema)
+    mine = _meant(change)
+    if mine is None:
+        return False
     if isinstance(change, Put):
-        return _put(storage, collection, change)
+        return _put(storage, collection, change, mine)
     if isinstance(change, Delete):
         if change.expect is Expect.ABSENT:
-            if collection.find_one({"_id": change.key}, {"_id": 1}) is not None:
+            if collection.find_one(mine, {"_id": 1}) is not None:
                 raise persistence.taken(change)
             return True
-        if not collection.delete_one({"_id": change.key}).deleted_count:
-            _check_found(change)
-        return True
-    return _patch(storage, collection, change)
+        deleted = collection.delete_one(mine).deleted_count
+        return bool(deleted) or _is_settled(change)
+    return _patch(storage, collection, change, mine)
 
 
-def _put(storage: Storage, collection: Any, change: Put) -> bool:
+def _meant(change: Change) -> Mapping[str, Any] | None:
+    """Return the filter of the record that a change is about, as it is expected; None without."""
+    if not isinstance(change.expect, Revision):
+        return {"_id": change.key}
+    version = change.expect.value
+    return unchanged(change.key, version.stored) if isinstance(version, Version) else None
+
+
+def _put(storage: Storage, collection: Any, change: Put, mine: Mapping[str, Any]) -> bool:
     entries = storage.unique.entries(change.schema.collection, change.stored)
     document = to_document(change.key, change.stored, entries)
     try:
@@ -104,15 +112,13 @@ def _put(storage: Storage, collection: Any, change: Put) -> bool:
         if any(name.startswith("$") for name in document):
             return False
         wanted = change.expect is Expect.ANYTHING
-        found = collection.replace_one({"_id": change.key}, document, upsert=wanted)
+        found = collection.replace_one(mine, document, upsert=wanted)
     except driver.DuplicateKeyError as error:
-        raise taken(storage, change, collection, error.details or {}) from error
-    if not wanted and not found.matched_count:
-        _check_found(change)
-    return True
+        raise taken(storage, Taken(collection, [change], error.details or {})) from error
+    return wanted or bool(found.matched_count) or _is_settled(change)
 
 
-def _patch(storage: Storage, collection: Any, change: Patch) -> bool:
+def _patch(storage: Storage, collection: Any, change: Patch, mine: Mapping[str, Any]) -> bool:
     if change.operations or not (change.set or change.unset) or change.expect is Expect.ABSENT:
         return False
     if storage.unique.computed(change.schema.collection):
@@ -121,35 +127,21 @@ def _patch(storage: Storage, collection: Any, change: Patch) -> bool:
     if update is None:
         return False
     try:
-        found = collection.update_one({"_id": change.key}, update)
+        found = collection.update_one(mine, update)
     except driver.DuplicateKeyError as error:
-        raise taken(storage, change, collection, error.details or {}) from error
+        raise taken(storage, Taken(collection, [change], error.details or {})) from error
     except driver.WriteError as error:
         if error.code in _NO_WAY:
             return False
         raise
-    if not found.matched_count:
-        _check_found(change)
-    return True
+    return bool(found.matched_count) or _is_settled(change)
 
 
-def _check_found(change: Change) -> None:
+def _is_settled(change: Change) -> bool:
+    """Tell whether nothing is left to do where no record was met; raise if one was expected."""
     if change.expect is Expect.PRESENT:
         raise not_there(change)
-
-
-def taken(
-    storage: Storage, change: Change | None, collection: Any, details: Mapping[str, Any]
-) -> DuplicateKey:
-    """Return the error for a key, or a unique value, that another record has."""
-    name = storage.name_of(collection)
-    found = storage.unique.explain(name, collection, details)
-    if found is not None:
-        return found
-    if change is not None:
-        return persistence.taken(change)
-    key = (details.get("keyValue") or {}).get("_id")
-    return DuplicateKey(f"{name}: there is a record with the key {key!r} already", name, "pk", key)
+    return not isinstance(change.expect, Revision)  # a transaction finds out what is wrong
 
 
 # --- new records ----------------------------------------------------------------------------
@@ -178,31 +170,10 @@ def insert(storage: Storage, changes: Sequence[Change], session: Any) -> None:
         try:
             collection.insert_many(documents, ordered=False, session=session)
         except driver.BulkWriteError as error:
-            failure = _value_taken(collection, puts, error)
+            failure = value_taken(collection, puts, error)
             if failure is None:
                 raise
             raise failure from error
-
-
-def _value_taken(
-    collection: Any, changes: Sequence[Change], error: driver.BulkWriteError
-) -> Taken | None:
-    failures = (error.details or {}).get("writeErrors") or [{}]
-    first = failures[0]
-    if first.get("code") != _DUPLICATE:
-        return None
-    position = first.get("index", 0)
-    return Taken(changes[position] if position < len(changes) else None, collection, first)
-
-
-class Taken(Exception):
-    """A value is taken; looked at more closely once the transaction has ended."""
-
-    def __init__(self, change: Change | None, collection: Any, details: Any) -> None:
-        super().__init__("a value is taken")
-        self.change = change
-        self.collection = collection
-        self.details = details
 
 
 # --- any batch ------------------------------------------------------------------------------
@@ -273,7 +244,7 @@ class Batch:
             try:
                 collection.bulk_write(requests, ordered=True, session=self._session)
             except driver.BulkWriteError as error:
-                failure = _value_taken(collection, (), error)
+                failure = value_taken(collection, (), error)
                 if failure is None:
                     raise
                 raise failure from error
