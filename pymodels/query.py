@@ -33,6 +33,7 @@ from pymodels.values import ARRAYS
 if TYPE_CHECKING:
     from pymodels.models import Model
     from pymodels.storage import Storage
+    from pymodels.watching import Feed
 
 M = TypeVar("M", bound="Model")
 
@@ -470,6 +471,20 @@ class Query(Generic[M]):
     def delete(self) -> int:
         """Delete every record found, in one batch; return how many. Hooks are not called."""
         return updating.delete(self, self._storage.current)
+
+    def watch(self, *, after: str | None = None, wait: float | None = None) -> Feed[M]:
+        """Listen to the records from now on: yield what is inserted, changed and deleted.
+
+        Args:
+            after: the token of a change, or of a feed: go on after that instead of now.
+            wait: seconds without a change after which the iteration ends; None waits for ever.
+
+        An inserted or changed record is told of if it meets the conditions by then, and a deleted
+        one always: nobody knows what it was. Raises ``Unsupported`` where the backend tells of no
+        changes.
+        """
+        self._refuse_slice("watch")
+        return self._storage.watch(self, after, wait)
 
     # --- looking ----------------------------------------------------------------------------
 

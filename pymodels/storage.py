@@ -24,6 +24,7 @@ from pymodels.errors import (
     StorageReadOnly,
     TransactionError,
     TransactionsUnsupported,
+    Unsupported,
     UsageError,
 )
 from pymodels.keys import KeyKind
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
+    from pymodels.watching import Feed
 
 M = TypeVar("M", bound="Model")
 D = TypeVar("D")
@@ -57,6 +59,7 @@ CAPABILITIES: Final[Mapping[Capability, str]] = {
     "snapshot": "an iteration sees the records as they were when it began",
     "unique": "unique fields are enforced, whoever writes",
     "nul": "text may hold the NUL character",
+    "watch": "changes are told as they are made, by whomever",
 }
 """What a backend can declare, and what each declaration promises."""
 
@@ -218,6 +221,13 @@ class Storage(Opened, ABC):
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""
         return {"native": plan.native, "order": plan.native_order}
+
+    def watch(self, query: Query[M], after: str | None, wait: float | None) -> Feed[M]:
+        """Begin to listen to the changes of a query's records; see ``Query.watch``."""
+        raise Unsupported(
+            f"{self.name}: the backend {type(self).__module__} does not tell of changes; ask for "
+            "the records again"
+        )
 
     def read_one(self, schema: Schema, key: Any) -> Any | None:
         """Return the stored form under one key, or None."""

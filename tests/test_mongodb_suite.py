@@ -12,6 +12,7 @@ from pymodels.testing.records import RecordTests
 from pymodels.testing.stateful import StatefulTests
 from pymodels.testing.transactions import TransactionTests
 from pymodels.testing.values import ValueTests
+from pymodels.testing.watching import WatchTests
 from tests.mongodb_server import open_storage
 
 
@@ -45,4 +46,8 @@ class TestMongoDBQueries(MongoDB, QueryTests):
 
 
 class TestMongoDBStateful(MongoDB, StatefulTests):
+    pass
+
+
+class TestMongoDBWatching(MongoDB, WatchTests):
     pass

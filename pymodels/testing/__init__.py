@@ -34,6 +34,7 @@ pytest.register_assert_rewrite(
             "uniqueness",
             "values",
             "views",
+            "watching",
         )
     )
 )
@@ -46,6 +47,7 @@ from pymodels.testing.records import RecordTests
 from pymodels.testing.stateful import StatefulTests
 from pymodels.testing.transactions import TransactionTests
 from pymodels.testing.values import ValueTests
+from pymodels.testing.watching import WatchTests
 
 __all__ = [
     "StorageTests",
@@ -56,6 +58,7 @@ __all__ = [
     "TransactionTests",
     "ProcessTests",
     "StatefulTests",
+    "WatchTests",
     "OpensStorage",
 ]
 
@@ -68,5 +71,6 @@ class StorageTests(
     TransactionTests,
     ProcessTests,
     StatefulTests,
+    WatchTests,
 ):
     """All that a storage has to do; ``make(self, path)`` is the one method to write."""

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from pymongo import errors as driver
 from pymongo.write_concern import WriteConcern
@@ -27,6 +27,7 @@ from pymodels.ext.mongodb.indexes import IndexReport
 from pymodels.ext.mongodb.sessions import PreparedBatch, no_transactions, whole
 from pymodels.ext.mongodb.settings import connection_settings
 from pymodels.ext.mongodb.unique import UniqueIndexes
+from pymodels.ext.mongodb.watching import ChangeFeed
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.models import Model
 from pymodels.planning import Pair, Plan, execute
@@ -35,6 +36,9 @@ from pymodels.schema import Schema
 from pymodels.storage import Prepared
 from pymodels.storage import Storage as CoreStorage
 from pymodels.transactions import Transaction
+from pymodels.watching import Feed
+
+M = TypeVar("M", bound=Model)
 
 _MANY: Final = 5_000
 """How many keys are asked for in one command."""
@@ -100,7 +104,7 @@ class Storage(CoreStorage):
     query_class = Query
     codec = Bson()
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"transactions", "durable", "persistent", "processes", "unique", "nul"}
+        {"transactions", "durable", "persistent", "processes", "unique", "nul", "watch"}
     )
 
     def __init__(
@@ -299,6 +303,10 @@ class Storage(CoreStorage):
         if one is not None:
             key_reader(schema, self.name)(one["_id"])
             self._kinds[schema.collection] = schema.key.name
+
+    def watch(self, query: CoreQuery[M], after: str | None, wait: float | None) -> Feed[M]:
+        self.check_open()
+        return ChangeFeed(self, query, after, wait)
 
     # --- writing ----------------------------------------------------------------------------
 

@@ -35,6 +35,12 @@ EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - BSON's own dates are UTC w
 EXTRA: Final = "_pymodels"
 """The top-level name under which a record keeps what BSON has no place for."""
 
+TOUCHED: Final = "touched"
+"""Under ``EXTRA`` for a moment, inside of a transaction, in a record that has to stay as it is."""
+
+ABSENT_MARK: Final = "absent"
+"""The same in a record that is made and taken away again, since there must be none."""
+
 PREFIX: Final = "py/"
 INSTANT: Final = "py/instant"
 

@@ -23,7 +23,7 @@ from pymodels.ext.mongodb.client import OPTIONS, is_too_large
 from pymodels.ext.mongodb.documents import from_document, patch_update, to_document
 from pymodels.ext.mongodb.failures import Taken, taken, value_taken
 from pymodels.ext.mongodb.guarding import unchanged
-from pymodels.ext.mongodb.values import EXTRA, Version, identical
+from pymodels.ext.mongodb.values import ABSENT_MARK, EXTRA, TOUCHED, Version, identical
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation, not_there
 
@@ -35,8 +35,6 @@ _MANY: Final = 5_000
 
 _NO_WAY: Final = frozenset({28, 16837, 2})
 """Codes for a path that leads through something that is no mapping."""
-
-_TOUCHED: Final = f"{EXTRA}.touched"
 
 Place: TypeAlias = tuple[str, Any]
 
@@ -260,14 +258,14 @@ class Batch:
             mine = {"_id": key}
             if after is None and before is None:
                 # Storing it and taking it away again meets everybody who stores it meanwhile.
-                gone += [InsertOne(dict(mine)), DeleteOne(mine)]
+                gone += [InsertOne({**mine, EXTRA: {ABSENT_MARK: 1}}), DeleteOne(mine)]
             elif after is None:
                 gone.append(DeleteOne(mine))
             elif before is None:
                 new.append(InsertOne(to_document(key, after, unique.entries(name, after))))
             elif before is after or identical(before, after):
                 rest += [
-                    UpdateOne(mine, {"$set": {_TOUCHED: 1}}),
+                    UpdateOne(mine, {"$set": {f"{EXTRA}.{TOUCHED}": 1}}),
                     UpdateOne(mine, self._untouch(before, name)),
                 ]
             else:
