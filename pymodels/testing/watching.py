@@ -149,9 +149,7 @@ class WatchTests(OpensStorage):
             event.save()
         assert [kind for kind, _, _ in told(feed)] == ["inserted", *["changed"] * 3]
 
-    def test_a_change_that_does_not_fit_is_refused(
-        self, storage: Any, feed: Any
-    ) -> None:
+    def test_a_change_that_does_not_fit_is_refused(self, storage: Any, feed: Any) -> None:
         if feed is None:
             return
         with Misread.objects(storage).watch(wait=WAIT) as wrong:
