@@ -1,7 +1,7 @@
 """MongoDB: PyModels, the driver by hand, and MongoEngine, doing the same by turns.
 
-All three sort alike, ask the same indexes, and have a majority acknowledge what they write. Instants
-are of whole milliseconds, which is what MongoDB's own dates hold.
+All three sort alike, ask the same indexes, and have a majority acknowledge what they write.
+Instants are of whole milliseconds, which is what MongoDB's own dates hold.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Document(mongoengine.Document):  # type: ignore[misc]  # it has no types
     tags = mongoengine.ListField(mongoengine.StringField())
     note = mongoengine.StringField()
 
-    meta = {"indexes": [("age", "pk")], "auto_create_index": False}  # noqa: RUF012 - as it wants it
+    meta = {"indexes": [("age", "pk")], "auto_create_index": False}
 
 
 class Side(Protocol):

@@ -19,10 +19,11 @@ from pymodels.changes import Patch, StoredPath
 from pymodels.codecs import Codec, MessagePack
 from pymodels.errors import ModelError
 from pymodels.ext.mongodb.values import (
+    EPOCH,
+    EPOCH_IN_UTC,
     EXTRA,
     PLAIN,
     Version,
-    aware,
     escaped,
     identical,
     neutral,
@@ -31,7 +32,7 @@ from pymodels.ext.mongodb.values import (
     to_bson,
     unescaped,
 )
-from pymodels.kinds import Choice, Kind, Null, Open, Scalar, Structured
+from pymodels.kinds import Array, Choice, Kind, Null, Open, Scalar, Structured
 from pymodels.kinds import Union as UnionKind
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
@@ -43,6 +44,14 @@ _NATIVE: Final = (bytes,)
 
 _SAME: Final = frozenset(kind for kind, plain in PLAIN.items() if plain is None)
 """Types whose values are stored as they are; UUIDs only where they are declared."""
+
+_WRITTEN: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("text", "number", "bool", "date", "time", "duration"), type(None)),
+    "bytes": bytes,
+    "uuid": UUID,
+    "instant": datetime,
+}
+"""Families that msgspec writes as we do, with the type to be left alone, if there is one."""
 
 _RESERVED: Final = frozenset({"_id", EXTRA})
 
@@ -57,8 +66,24 @@ def is_scalar(kind: Kind) -> bool:
     return isinstance(kind, Scalar | Choice | Null)
 
 
+def is_naive(kind: Kind) -> bool:
+    """Tell whether instants here have no zone, and so are stored as text."""
+    return "tz=False" in repr(kind.annotation)
+
+
+def is_plain_list(kind: Kind) -> bool:
+    """Tell whether a list or tuple stands here whose members are stored as they are."""
+    some = kind.some if isinstance(kind, UnionKind) else (kind,)
+    return len(some) == 1 and (
+        isinstance(some[0], Array)
+        and some[0].shape is not set
+        and isinstance(some[0].item, Scalar)
+        and some[0].item.annotation in (str, int, float, bool)
+    )
+
+
 def _instant(value: Any) -> Any:
-    return aware(value) if type(value) is datetime else value
+    return EPOCH_IN_UTC + (value - EPOCH) if type(value) is datetime else value
 
 
 def _decimal(value: Any) -> Any:
@@ -68,6 +93,8 @@ def _decimal(value: Any) -> Any:
 def fix_for(kind: Kind) -> Fix | None:
     """Return what makes a stored value fit for conversion to *kind*; None where it is already."""
     if "ObjectId" in repr(kind.annotation):
+        return None
+    if is_plain_list(kind):
         return None
     if not is_scalar(kind):
         return neutral
@@ -87,13 +114,10 @@ class Bson(Codec):
 
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> Document:
         schema: Schema = instance._schema
-        fields = schema.cache.get("bson fields")
-        if fields is None:
-            fields = schema.cache["bson fields"] = _fields(schema)
-        stored: Document = {}
-        for name, held, as_they_are, pack in fields:
-            value = held(instance)
-            stored[name] = value if type(value) in as_they_are else pack(value)
+        pack = schema.cache.get("bson encode")
+        if pack is None:
+            pack = schema.cache["bson encode"] = _at_once(schema) or _one_by_one(schema)
+        stored: Document = pack(instance)
         if unknown:
             more = {escaped(n): self.stored_value(_ANY, v) for n, v in unknown.items()}
             stored = more | stored
@@ -189,13 +213,56 @@ def check_name(name: str, where: str) -> None:
         )
 
 
-def _fields(schema: Schema) -> list[tuple[str, Fix, frozenset[type], Fix]]:
-    found = []
+def _at_once(schema: Schema) -> Callable[[Any], Document] | None:
+    """Return how msgspec writes a record as a whole, much faster; None if it writes another form.
+
+    It leaves alone what is named to it as builtin; instants are seen to afterwards.
+    """
+    kept: set[type] = set()
+    instants: list[str] = []
     for info in schema.fields.values():
         check_name(info.stored, f"{schema.name}.{info.name}")
+        kind, name = info.kind, info.stored
+        if info.reference is not None or escaped(name) != name:
+            return None
+        if is_plain_list(kind):
+            continue
+        if not is_scalar(kind) or not kind.families <= _WRITTEN.keys():
+            return None
+        if "Decimal" in repr(kind.annotation):
+            return None
+        if "instant" in kind.families and not is_naive(kind):
+            instants.append(name)
+        if not is_naive(kind):
+            kept |= {_WRITTEN[family] for family in kind.families} - {type(None)}
+    builtin = tuple(sorted(kept, key=repr)) or None
+    to_builtins = msgspec.to_builtins
+
+    def pack(instance: Any) -> Document:
+        stored: Document = to_builtins(instance, builtin_types=builtin)
+        for name in instants:
+            value = stored[name]
+            if type(value) is datetime:
+                stored[name] = EPOCH + (value - EPOCH_IN_UTC)
+        return stored
+
+    return pack
+
+
+def _one_by_one(schema: Schema) -> Callable[[Any], Document]:
+    fields = []
+    for info in schema.fields.values():
         as_they_are = _SAME if is_scalar(info.kind) else _SAME - {UUID}
-        found.append((escaped(info.stored), info.held, as_they_are, _packer(info)))
-    return found
+        fields.append((escaped(info.stored), info.held, as_they_are, _packer(info)))
+
+    def pack(instance: Any) -> Document:
+        stored: Document = {}
+        for name, held, as_they_are, written in fields:
+            value = held(instance)
+            stored[name] = value if type(value) in as_they_are else written(value)
+        return stored
+
+    return pack
 
 
 def _packer(info: FieldInfo) -> Callable[[Any], Any]:
@@ -204,6 +271,8 @@ def _packer(info: FieldInfo) -> Callable[[Any], Any]:
         return lambda value: to_bson(keys_in(value))
     if is_scalar(info.kind):
         return to_bson
+    if is_plain_list(info.kind):
+        return lambda value: None if value is None else list(value)
     return lambda value: to_bson(pack(value, tag))
 
 
@@ -211,6 +280,9 @@ def _converter(kinds: Mapping[str, Kind], target: Any) -> Callable[[Document], A
     """Return a function from a stored form to *target*, whose fields have these kinds."""
     fixes = [(n, fix) for n, kind in kinds.items() if (fix := fix_for(kind)) is not None]
     convert = msgspec.convert
+    # Asking for it takes msgspec as long as all the rest, so it is asked where there are bytes.
+    plain = all(_is_free_of_bytes(kind) for kind in kinds.values())
+    builtin = None if plain else _NATIVE
 
     def fixed(stored: Document) -> Any:
         document = stored.copy()
@@ -222,13 +294,17 @@ def _converter(kinds: Mapping[str, Kind], target: Any) -> Callable[[Document], A
 
     def decode(stored: Document) -> Any:
         try:
-            return convert(fixed(stored) if fixes else stored, target, builtin_types=_NATIVE)
+            return convert(fixed(stored) if fixes else stored, target, builtin_types=builtin)
         except msgspec.ValidationError:
             # Perhaps another model wrote it, or somebody else: as the plain form it may fit yet.
-            plain = {name: neutral(value) for name, value in stored.items()}
-            return convert(plain, target, builtin_types=_NATIVE)
+            document = {name: neutral(value) for name, value in stored.items()}
+            return convert(document, target, builtin_types=_NATIVE)
 
     return decode
+
+
+def _is_free_of_bytes(kind: Kind) -> bool:
+    return (is_scalar(kind) and "bytes" not in kind.families) or is_plain_list(kind)
 
 
 def _prober(known: Mapping[str, FieldInfo | None]) -> Callable[[Document], Any]:

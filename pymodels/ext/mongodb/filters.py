@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from pymodels.ext.mongodb import grouping, keyed, lists, scalars
-from pymodels.ext.mongodb.codec import is_scalar
-from pymodels.ext.mongodb.paths import ALL_TYPES, Way, is_naive, python_types, way_to
+from pymodels.ext.mongodb.codec import is_naive, is_scalar
+from pymodels.ext.mongodb.paths import ALL_TYPES, Way, python_types, way_to
 from pymodels.ext.mongodb.scalars import Condition
 from pymodels.planning import Native, Superset, Term
 from pymodels.schema import Place

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pymodels.errors import ModelError
-from pymodels.ext.mongodb.paths import is_known, is_naive
+from pymodels.ext.mongodb.codec import is_naive
+from pymodels.ext.mongodb.paths import is_known
 from pymodels.ext.mongodb.unique import COMPUTED, NATIVE, SEPARATOR, is_native
 from pymodels.ext.mongodb.values import EXTRA
 from pymodels.schema import Index, Schema

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymodels.ext.mongodb.codec import is_scalar
-from pymodels.ext.mongodb.paths import Way, is_naive
+from pymodels.ext.mongodb.codec import is_naive, is_scalar
+from pymodels.ext.mongodb.paths import Way
 from pymodels.ext.mongodb.scalars import literal, nothing
 from pymodels.kinds import Array, Kind, Union
 from pymodels.planning import Superset

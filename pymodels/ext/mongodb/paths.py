@@ -11,7 +11,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from pymodels.ext.mongodb.codec import is_scalar
+from pymodels.ext.mongodb.codec import is_naive, is_scalar
 from pymodels.ext.mongodb.values import EXTRA, PREFIX
 from pymodels.kinds import Kind, Structured, is_index
 from pymodels.schema import Place
@@ -167,8 +167,3 @@ def number_types(kind: Kind) -> tuple[str, ...]:
     if "Decimal" in declared:
         return ("int", "long", "double", "decimal", "string")
     return ("int", "long", "double") if "float" in declared else ("int", "long")
-
-
-def is_naive(kind: Kind) -> bool:
-    """Tell whether instants here have no zone, and so are stored as text."""
-    return "tz=False" in repr(kind.annotation)

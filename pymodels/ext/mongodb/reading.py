@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pymodels.errors import StorageClosed, StorageError
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb.documents import from_document, key_reader
+from pymodels.ext.mongodb.documents import key_reader
 from pymodels.ext.mongodb.filters import Filter
 from pymodels.ext.mongodb.paths import is_known
-from pymodels.ext.mongodb.values import EXTRA
+from pymodels.ext.mongodb.values import EXTRA, restore
 from pymodels.planning import Pair, Plan, matcher
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
                         f"{storage.name}: this iteration was begun by another process; begin one "
                         "here"
                     )
-                key, stored = from_document(document)
+                if storage.closed:
+                    raise StorageClosed(f"{storage.name} was closed while records were read")
+                key = document.pop("_id")
+                if EXTRA in document:
+                    restore(document, document.pop(EXTRA))
                 if type(key) is not wanted:
                     key = read_key(key)
                 if seen is None:
@@ -47,10 +51,8 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
                     continue
                 else:
                     seen.add(key)
-                if storage.closed:
-                    raise StorageClosed(f"{storage.name} was closed while records were read")
-                if is_sure is None or is_sure(key, stored):
-                    yield key, stored
+                if is_sure is None or is_sure(key, document):
+                    yield key, document
         finally:
             if os.getpid() == pid:
                 found.close()

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from bson.decimal128 import Decimal128, create_decimal128_context
 
-from pymodels.ext.mongodb.paths import Way, is_naive, number_types
+from pymodels.ext.mongodb.codec import is_naive
+from pymodels.ext.mongodb.paths import Way, number_types
 from pymodels.ext.mongodb.values import micros
 from pymodels.kinds import Choice, Kind
 from pymodels.planning import Superset

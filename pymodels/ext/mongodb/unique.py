@@ -13,10 +13,10 @@ from typing import Any, Final
 from pymongo import errors as driver
 
 from pymodels.errors import DuplicateKey
-from pymodels.ext.mongodb.codec import Bson, is_scalar
+from pymodels.ext.mongodb.codec import Bson, is_naive, is_scalar
 from pymodels.ext.mongodb.documents import from_document
 from pymodels.ext.mongodb.filters import UNIQUE_TYPES
-from pymodels.ext.mongodb.paths import is_known, is_naive
+from pymodels.ext.mongodb.paths import is_known
 from pymodels.ext.mongodb.values import EXTRA
 from pymodels.indexes import duplicate, entry
 from pymodels.schema import Index, Schema

