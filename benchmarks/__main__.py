@@ -21,12 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--records", type=int, default=20_000, help="how many (20000)")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is done (5)")
-    parser.add_argument("--backend", choices=BACKENDS, help="only this one")
+    parser.add_argument("--backend", choices=(*BACKENDS, "mongodb"), help="only this one")
     parser.add_argument("--write", action="store_true", help="keep the table in README.md")
     options = parser.parse_args(arguments)
-    backends = [options.backend] if options.backend else BACKENDS
+    backends: Sequence[str] = [options.backend] if options.backend else [*BACKENDS, "mongodb"]
 
     parts = [_conditions(options.records, options.rounds)]
+    if "mongodb" in backends:
+        backends = [backend for backend in backends if backend != "mongodb"]
+        parts.append(_mongodb(options.records, options.rounds))
     for backend in backends:
         print(f"Measuring {backend}: {options.rounds} rounds ", end="", flush=True)
         timings = measure(
@@ -37,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         print()
         parts.append(_timings(backend, timings))
-    parts.append(_calls({backend: count_calls(backend) for backend in backends}))
+    if backends:
+        parts.append(_calls({backend: count_calls(backend) for backend in backends}))
     text = "\n".join(parts)
     print(f"\n{text}")
     if options.write:
@@ -56,7 +60,8 @@ def _conditions(records: int, rounds: int) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}: {records:,} records, medians of {rounds} rounds; "
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"{platform.python_implementation()} {platform.python_version()}, "
-        f"msgspec {version('msgspec')}, lmdb {version('lmdb')}\n"
+        f"msgspec {version('msgspec')}, lmdb {version('lmdb')}, pymongo {version('pymongo')}, "
+        f"mongoengine {version('mongoengine')}\n"
     )
 
 
@@ -67,6 +72,40 @@ def _timings(backend: str, timings: Iterable[Timing]) -> str:
         [
             (one.title, f"{one.library_each:,.1f}", f"{one.raw_each:,.1f}", f"{one.ratio:.2f}")
             for one in timings
+        ],
+    )
+
+
+def _mongodb(records: int, rounds: int) -> str:
+    """Measure on a server of our own, which is stopped afterwards."""
+    from benchmarks.mongodb import compare
+    from tests.mongodb_server import Server
+
+    print(f"Measuring mongodb: {rounds} rounds ", end="", flush=True)
+    server = Server()
+    try:
+        compared = compare(
+            server.uri,
+            count=records,
+            rounds=rounds,
+            advance=lambda: print(".", end="", flush=True),
+        )
+    finally:
+        server.stop()
+    print()
+    return _table(
+        ("mongodb", "PyModels, µs", "by hand, µs", "ratio", "at most", "MongoEngine, µs", "ratio"),
+        [
+            (
+                one.title,
+                f"{one.each('PyModels'):,.1f}",
+                f"{one.each('by hand'):,.1f}",
+                f"{one.ratio('PyModels', 'by hand'):.2f}",
+                "" if one.limit is None else f"{one.limit:.1f}",
+                f"{one.each('MongoEngine'):,.1f}",
+                f"{one.ratio('MongoEngine', 'by hand'):.2f}",
+            )
+            for one in compared
         ],
     )
 

@@ -110,7 +110,7 @@ class Server:
         )
 
     def _initiate(self) -> None:
-        with pymongo.MongoClient(
+        with pymongo.MongoClient[Any](
             "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=60_000
         ) as client:
             members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]

@@ -2,10 +2,12 @@
 
 import pytest
 
+from benchmarks import mongodb
 from benchmarks.__main__ import BEGIN, END, main, write
 from benchmarks.calls import count_calls
 from benchmarks.measuring import BACKENDS, Disagreement, measure, steps
 from benchmarks.sides import RawLmdb, RawMemory
+from tests import mongodb_server
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -46,3 +48,21 @@ def test_the_table_is_written_in_its_place(tmp_path, capsys):
     assert "| fetch all " in printed
     write("new", readme)
     assert readme.read_text() == f"before\n{BEGIN}\nnew\n{END}after\n"
+
+
+def test_mongodb_beside_the_driver_and_mongoengine():
+    compared = mongodb.compare(mongodb_server.uri(), count=200, rounds=2)
+    assert [one.title for one in compared] == [
+        step.title for step in mongodb.steps(200) if step.title
+    ]
+    for one in compared:
+        assert len(set(map(len, one.took.values()))) == 1
+        assert all(one.each(side) > 0 for side in mongodb.SIDES)
+
+
+@pytest.mark.parametrize("side", mongodb.SIDES)
+def test_a_side_of_mongodb_that_changes_less_is_noticed(monkeypatch, side):
+    monkeypatch.setattr(mongodb.SIDES[side], "save_held", lambda self, age: None)
+    monkeypatch.setattr(mongodb.SIDES[side], "update", lambda self, keys, age: None)
+    with pytest.raises(Disagreement, match="what is left"):
+        mongodb.compare(mongodb_server.uri(), count=100, rounds=1)

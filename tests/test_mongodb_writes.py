@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bson.int64 import Int64
 
-from pymodels import Conflict, DuplicateKey, F, Field, Model, ModelError
+from pymodels import Conflict, DuplicateKey, F, Field, Model, ModelError, RecordInvalid
 from pymodels.ext.mongodb import IndexReport
 from tests.mongodb_server import Server, open_storage
 from tests.test_mongodb_queries import Commands
@@ -307,3 +307,24 @@ def test_expired_records_have_a_date_that_the_server_understands(storage: Any) -
     document = storage.collection(Article.__schema__).find_one({"_id": "a"})
     assert document["expires"] == NOON.replace(tzinfo=None)
     assert storage.get(Article, "a").expires == at
+
+
+def test_an_update_or_delete_of_one_record_is_one_command(storage: Any) -> None:
+    storage.save_all([Sheet(pk="a", number=1), Sheet(pk="b", number=2)])
+    one = Sheet.objects(storage).where(pk="a")
+    assert one.update(number=F("number")) == 1  # by Python
+    sent()
+    assert one.update(number=7) == 1
+    assert one.update(number=F("number") + 1) == 1
+    assert sent() == ["update", "update"]
+    assert list(Sheet.objects(storage).select("pk", "number")) == [("a", 8), ("b", 2)]
+    storage.collection(Sheet.__schema__).update_one({"_id": "a"}, {"$set": {"number": "x"}})
+    with pytest.raises(RecordInvalid, match="'a'"):
+        one.update(number=F("number") + 1)
+    assert Sheet.objects(storage).where(pk="none").update(number=F("number") + 1) == 0
+    assert Sheet.objects(storage).where(pk="b", number=3).update(number=4) == 0
+    sent()
+    assert one.delete() == 1
+    assert one.delete() == 0
+    assert sent() == ["delete", "delete"]
+    assert Sheet.objects(storage).count() == 1

@@ -34,6 +34,14 @@ def is_whole(plan: Plan) -> bool:
     return plan.exact and not sliced
 
 
+def is_about_one(plan: Plan) -> bool:
+    """Tell whether the server finds one record at most, by its key, and nothing can go half way."""
+    fragment: Filter | None = plan.native
+    if fragment is None or fragment.wide or fragment.misfits:
+        return False
+    return any(not isinstance(part.get("_id", {}), dict) for part in fragment.narrow)
+
+
 def strict_filter(plan: Plan) -> dict[str, Any]:
     fragment: Filter | None = plan.native
     return {} if fragment is None else fragment.strict
@@ -121,17 +129,25 @@ def update_found(
         collection = storage.collection(plan.schema)
         wanted = strict_filter(plan)
         refuse_misfits(plan, collection, session)
-        if unfit:
+        # Only what is about one record is done again by the driver when a connection is lost.
+        about_one = session is None and storage.whole_batches
+        change = collection.update_one if about_one else collection.update_many
+        if unfit and about_one:
+            wanted = {"$and": [wanted, {"$nor": [unfit]}]}
+        elif unfit:
             odd = {"$and": [wanted, unfit]} if wanted else unfit
             if collection.find_one(odd, {"_id": 1}, session=session) is not None:
                 raise LeftToPython
         try:
-            return int(collection.update_many(wanted, update, session=session).matched_count)
+            found = int(change(wanted, update, session=session).matched_count)
         except driver.WriteError as error:
             # A value may be free again once all is done, and Python says best what is no number.
             if error.code == _DUPLICATE or error.code in _NOT_SO:
                 raise LeftToPython from error
             raise
+        if not found and unfit and about_one:
+            raise LeftToPython  # which sees whether there is none, or one that does not fit
+        return found
 
     return work
 
@@ -144,6 +160,8 @@ def delete_found(storage: Storage, plan: Plan) -> Any:
     def work(session: Any) -> int:
         collection = storage.collection(plan.schema)
         refuse_misfits(plan, collection, session)
-        return int(collection.delete_many(strict_filter(plan), session=session).deleted_count)
+        about_one = session is None and storage.whole_batches
+        delete = collection.delete_one if about_one else collection.delete_many
+        return int(delete(strict_filter(plan), session=session).deleted_count)
 
     return work

@@ -386,7 +386,7 @@ class Storage(CoreStorage):
             if work is None:
                 return None
             try:
-                return int(whole(self, work))
+                return int(work(None) if engine.is_about_one(plan) else whole(self, work))
             except engine.LeftToPython:
                 return None
 
