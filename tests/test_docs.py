@@ -14,10 +14,12 @@ import pymodels
 from pymodels.ext import lmdb, memory, mongodb
 from pymodels.lookups import LOOKUPS
 from pymodels.storage import CAPABILITIES, Storage
+from tests import mongodb_server
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("backends/*.md"))]
+EXAMPLE_URI = "mongodb://localhost/?replicaSet=rs0"
 BACKENDS: dict[str, type[Storage]] = {
     "memory": memory.Storage,
     "lmdb": lmdb.Storage,
@@ -30,6 +32,8 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def blocks(page: Path) -> Iterator[tuple[int, str]]:
     """Yield the Python examples of a page, each with the line that it begins at."""
     text = page.read_text(encoding="utf-8")
+    if EXAMPLE_URI in text:
+        text = text.replace(EXAMPLE_URI, mongodb_server.uri())
     for found in _BLOCK.finditer(text):
         yield text.count("\n", 0, found.start(1)), found[1]
 

@@ -340,3 +340,65 @@ def test_explain_shows_what_python_finished(books: Any) -> None:
     assert scanned.details["index"] == "_id_"  # for the order alone
     assert "documents examined  200" in str(scanned)
     assert scanned.details["documents examined"] == 200
+
+
+# --- what is declared of each lookup --------------------------------------------------------
+
+EXACT: list[dict[str, Any]] = [
+    {"shop": "x"},
+    {"shop": None},
+    {"shop__exists": True},
+    {"shop__in": ["x", None]},
+    {"shop__gte": "x"},
+    {"shop__startswith": "é"},
+    {"shop__contains": "."},
+    {"shop__endswith": "x"},
+    {"count__lt": 2.5},
+    {"price__between": (0, 1)},
+    {"exact": Decimal("1.0")},
+    {"paid": True},
+    {"day__gt": date(2024, 1, 1)},
+    {"day__month": 2},
+    {"day__day": 29},
+    {"at": datetime(2024, 1, 1, tzinfo=UTC)},
+    {"at__lte": datetime(2024, 1, 1, microsecond=7, tzinfo=UTC)},
+    {"at__year": 2024},
+    {"at__month": 1},
+    {"at__day": 1},
+    {"at__hour": 0},
+    {"at__week_day": 1},
+    {"level": Level.HIGH},
+    {"code": UUID(int=1)},
+    {"address__city": "city 1"},
+    {"address__floor__gt": 3},
+    {"tags__contains": "tag 1"},
+    {"tags__contains_all": ["tag 1"]},
+    {"tags__contains_any": ["tag 1", "x"]},
+    {"tags__size": 1},
+    {"anything__exists": True},
+    {"pk__startswith": "0"},
+]
+CHECKED_BY_PYTHON: list[dict[str, Any]] = [
+    {"shop__icontains": "SHOP"},
+    {"shop__iequals": "SHOP 1"},
+    {"shop__istartswith": "É"},
+    {"shop__matches": "1$"},
+    {"tags": ["tag 1"]},
+    {"anything": 3},
+    {"anything": "x"},
+]
+
+
+@pytest.mark.parametrize("asked", EXACT + CHECKED_BY_PYTHON, ids=str)
+def test_the_server_finds_what_it_is_said_to_find(
+    storage: Any, memory: Any, asked: dict[str, Any]
+) -> None:
+    query = Sale.objects(storage).where(**asked)
+    plan = query.plan()
+    assert plan.native is not None
+    assert plan.exact is (asked in EXACT)
+    right = [sale.pk for sale in Sale.objects(memory).where(**asked)]
+    assert [sale.pk for sale in query] == right
+    others = Sale.objects(storage).where_not(**asked)
+    assert others.plan().exact is plan.exact
+    assert [sale.pk for sale in others] == sorted({s["pk"] for s in SALES} - set(right))

@@ -104,6 +104,7 @@ _OF_SCALARS: Final[Mapping[str, Question]] = {
     "matches": scalars.matches,
     "imatches": scalars.matches,
     "year": scalars.year,
+    **{name: scalars.part(name) for name in ("month", "day", "hour", "week_day")},
 }
 _OF_LISTS: Final[Mapping[str, Question]] = {
     "equals": lists.equals,

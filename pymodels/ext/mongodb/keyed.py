@@ -104,4 +104,11 @@ def _open_equals(way: Way, operand: Any) -> Any:
     return NotImplemented
 
 
-OPEN: Final[Mapping[str, Callable[[Way, Any], Any]]] = {"equals": _open_equals}
+def _open_exists(way: Way, operand: bool) -> Any:
+    return {way.path: {"$exists": operand}}
+
+
+OPEN: Final[Mapping[str, Callable[[Way, Any], Any]]] = {
+    "equals": _open_equals,
+    "exists": _open_exists,
+}

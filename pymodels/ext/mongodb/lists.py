@@ -64,7 +64,13 @@ def size(way: Way, operand: int) -> Any:
 def equals(way: Way, operand: Any) -> Any:
     if operand is None:
         return Superset({way.path: None})  # a list with null among its members is found as well
-    return NotImplemented
+    item = items_of(way.place.kind)
+    if item is None or type(operand) not in (list, tuple):
+        return NotImplemented
+    members = [None if member is None else literal(member, item) for member in operand]
+    if NotImplemented in members:
+        return NotImplemented
+    return Superset({way.path: {"$eq": members}})  # or a list with this one among its members
 
 
 def exists(way: Way, operand: bool) -> Any:

@@ -308,6 +308,36 @@ def year(way: Way, operand: int) -> Any:
     return {way.path: {"$gte": begin, "$lt": datetime(operand + 1, 1, 1)}}  # noqa: DTZ001
 
 
+_PARTS: Final = {
+    # the least and the greatest, MongoDB's operator, and where it stands in text
+    "month": (1, 12, "$month", 5),
+    "day": (1, 31, "$dayOfMonth", 8),
+    "hour": (0, 23, "$hour", 11),
+    "week_day": (1, 7, "$isoDayOfWeek", None),
+}
+
+
+def part(name: str) -> Callable[[Way, Any], Any]:
+    """Return the function for one of ``month``, ``day``, ``hour``, ``week_day``."""
+    least, greatest, operator, position = _PARTS[name]
+
+    def answer(way: Way, operand: int) -> Any:
+        families = way.place.kind.families
+        if not least <= operand <= greatest:
+            return nothing(way)
+        if families == {"date"} or (families == {"instant"} and is_naive(way.place.kind)):
+            if position is None:
+                return NotImplemented
+            return {way.path: {"$regex": f"^.{{{position}}}{operand:02}"}}
+        if families != {"instant"} or not _has_remainders(way):
+            return NotImplemented
+        path = f"${way.path}"
+        same = {"$eq": [{operator: path}, operand]}
+        return {"$expr": {"$cond": [{"$eq": [{"$type": path}, "date"]}, same, False]}}
+
+    return answer
+
+
 def is_choice(kind: Kind) -> bool:
     """Tell whether an enum or literal stands here."""
     return kind.any_inside(Choice)
