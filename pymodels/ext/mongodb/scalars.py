@@ -68,8 +68,6 @@ def number(operand: Any, kind: Kind) -> Any:
         whole = operand == int(operand)
     if whole and -(2**63) <= operand < 2**63:
         return int(operand)
-    if "double" not in number_types(kind):
-        return NotImplemented
     try:
         near = float(operand)
     except OverflowError:
