@@ -61,12 +61,17 @@ class Turn:
         self._owner = owner
         self._lock: threading.Lock | None = lock
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether a parent process took it, and has yet to end its batch."""
+        return self._lock is not None and self._lock is not self._owner._lock
+
     def release(self) -> None:
         """Let the next one in; doing so again does no harm."""
+        inherited = self.is_inherited
         lock, self._lock = self._lock, None
-        if lock is not None:
-            if lock is self._owner._lock:  # it is another one in a forked child
-                self._owner._writer = None
+        if lock is not None and not inherited:
+            self._owner._writer = None
             lock.release()
 
 
@@ -88,6 +93,13 @@ class Uninterrupted:
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
+
+
+def prepared_elsewhere(storage: str) -> TransactionError:
+    """Return the error for a child that would end the batch that its parent has prepared."""
+    return TransactionError(
+        f"{storage}: this batch was prepared by another process, and only that one can commit it"
+    )
 
 
 def waits_for_itself(storage: str) -> TransactionError:

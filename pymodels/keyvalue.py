@@ -27,7 +27,7 @@ from pymodels.bykey import (
 )
 from pymodels.changes import Change
 from pymodels.codecs import MessagePack
-from pymodels.concurrency import Turn, WriteLock
+from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.errors import StorageInvalid
 from pymodels.indexes import entry
 from pymodels.keys import KeyKind, kind_named
@@ -40,6 +40,7 @@ from pymodels.tables import (
     META,
     Batch,
     CollectionRecord,
+    PagedView,
     View,
     check_key_kind,
     records_table,
@@ -69,6 +70,8 @@ class KeyValueStorage(Storage):
     codec = MessagePack()
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
+    page_size: ClassVar[int | None] = None
+    """How many pairs an iteration reads at a time, where no view may stay open for long."""
 
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         super().__init__(name=name, read_only=read_only)
@@ -98,8 +101,15 @@ class KeyValueStorage(Storage):
         return self._scan(plan)
 
     def _scan(self, plan: Plan) -> Iterator[Pair]:
+        if self.page_size is not None:
+            yield from self._scan_view(PagedView(self._view_if_open, self.page_size), plan)
+            return
         with self.view() as view:
             yield from self._scan_view(view, plan)
+
+    def _view_if_open(self) -> AbstractContextManager[View]:
+        self.check_open()
+        return self.view()
 
     def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
         descending = plan.native_order == "descending keys"
@@ -195,7 +205,7 @@ class KeyValueStorage(Storage):
             check_name(self, name)
         prepared = self._begin(tables_for(changes))
         try:
-            prepared.carry_out(self, changes)
+            prepared.carry_out(changes)
         except BaseException:
             prepared.rollback()
             raise
@@ -206,7 +216,7 @@ class KeyValueStorage(Storage):
         try:
             if tables:
                 self.make_tables(tables)
-            return _PreparedBatch(self.batch(), turn)
+            return _PreparedBatch(self, turn)
         except BaseException:
             turn.release()
             raise
@@ -222,7 +232,7 @@ class KeyValueStorage(Storage):
         try:
             found = list(execute(self, plan, self._scan_view(prepared.batch, plan)))
             changes = [made for pair in found if (made := change(*pair)) is not None]
-            prepared.carry_out(self, changes)
+            prepared.carry_out(changes)
         except BaseException:
             prepared.rollback()
             raise
@@ -241,15 +251,18 @@ class KeyValueStorage(Storage):
 class _PreparedBatch(Prepared):
     """A batch, and the turn that others wait for until it has ended."""
 
-    def __init__(self, batch: Batch, turn: Turn) -> None:
-        self.batch = batch
+    def __init__(self, storage: KeyValueStorage, turn: Turn) -> None:
+        self.batch = storage.batch()
+        self._storage = storage
         self._turn = turn
         self._has_changes = False
 
-    def carry_out(self, storage: KeyValueStorage, changes: Sequence[Change]) -> None:
-        self._has_changes = BatchWriter(storage, self.batch).write(changes)
+    def carry_out(self, changes: Sequence[Change]) -> None:
+        self._has_changes = BatchWriter(self._storage, self.batch).write(changes)
 
     def commit(self) -> None:
+        if self._turn.is_inherited:
+            raise prepared_elsewhere(self._storage.name)
         try:
             if self._has_changes:
                 self.batch.commit()
@@ -259,7 +272,8 @@ class _PreparedBatch(Prepared):
             self._turn.release()
 
     def rollback(self) -> None:
-        try:
-            self.batch.rollback()
-        finally:
-            self._turn.release()
+        if not self._turn.is_inherited:  # else it is for the parent to end it
+            try:
+                self.batch.rollback()
+            finally:
+                self._turn.release()

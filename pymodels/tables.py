@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import msgspec
@@ -70,6 +72,45 @@ class View(Protocol):
 
     def count(self, table: str) -> int:
         """Return how many pairs the table has."""
+
+
+class PagedView(View):
+    """Reads in views that are closed before anybody else's code runs: one a page, or a question.
+
+    Changes that are made between two pages are seen.
+
+    Args:
+        open: opens a view.
+        size: how many pairs make a page.
+    """
+
+    def __init__(self, open: Callable[[], AbstractContextManager[View]], size: int) -> None:
+        self._open = open
+        self._size = size
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        with self._open() as view:
+            return view.get(table, key)
+
+    def items(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            with self._open() as view:
+                pairs = view.items(table, low, high, descending=descending)
+                page = list(itertools.islice(pairs, self._size))
+                del pairs  # what is left of it ends before its view does
+            yield from page
+            if len(page) < self._size:
+                return
+            if descending:
+                high = page[-1][0]
+            else:
+                low = page[-1][0] + b"\0"  # no key lies between a key and this
+
+    def count(self, table: str) -> int:
+        with self._open() as view:
+            return view.count(table)
 
 
 class Batch(View, Protocol):

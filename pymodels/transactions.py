@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
 from pymodels.indexes import duplicate
 from pymodels.keys import KeyKind
@@ -144,6 +145,8 @@ class Transaction(Storage):
             self.prepare()
         if self.state != "prepared" or self._prepared is None:
             raise ended(self.state)
+        if self.pid != os.getpid():
+            raise prepared_elsewhere(self.name)
         try:
             self._prepared.commit()
         except BaseException:
@@ -160,7 +163,7 @@ class Transaction(Storage):
         """Forget everything that was done; doing so again does no harm."""
         if self.state == "committed":
             raise ended(self.state)
-        if self._prepared is not None and self.state == "prepared":
+        if self._prepared is not None and self.state == "prepared" and self.pid == os.getpid():
             self._prepared.rollback()
         self.state = "rolled back"
         self._restore()

@@ -109,6 +109,11 @@ class Storage(KeyValueStorage):
     def batch(self) -> Batch:
         return _Batch(self)
 
+    def read_one(self, schema: Schema, key: Any) -> bytes | None:
+        self.check_open()
+        found = self._tables.get(schema.table)
+        return None if found is None else found.values.get(schema.key.encode(key))
+
     def close(self) -> None:
         self.closed = True
 

@@ -15,7 +15,7 @@ import pytest
 from pymodels import DuplicateKey, F, StorageError, TransactionError, UsageError
 from pymodels.testing.opening import OpensStorage
 from pymodels.testing.people import Account, Device, Person, Setting, Town
-from pymodels.testing.running import Child, Opener, in_child, in_threads
+from pymodels.testing.running import Child, Opener, Signal, in_child, in_threads
 
 COUNT = 600
 """Towns to read while others write: more than any storage reads ahead at once."""
@@ -227,6 +227,34 @@ class ProcessTests(OpensStorage):
         child.go()
         assert child.result() == [1, 2]
 
+    def test_the_parent_closes_while_its_child_goes_on_writing(self, path: Any) -> None:
+        saved, closed = Signal(), Signal()
+        storage = self.make(path)
+        declared = storage.capabilities
+        Town(id=1).save(storage)
+
+        def work() -> list[int]:
+            Town(id=2).save(storage)
+            saved.give()
+            closed.wait()
+            Town(id=3).save(storage)
+            storage.save_all([Town(id=n) for n in range(4, 50)])
+            assert Town.objects(storage).where(pk=2).update(name="by the child") == 1
+            return numbers(storage)
+
+        child = Child(work)
+        saved.wait()
+        storage.close()
+        closed.give()
+        assert child.result() == list(range(1, 50))
+        if "persistent" in declared:
+            shared = "processes" in declared
+            with self.reopen(path) as storage:  # nothing that was acknowledged is lost
+                assert numbers(storage) == (list(range(1, 50)) if shared else [1])
+                assert storage.get(Town, 1).name == ""
+                if shared:
+                    assert storage.get(Town, 2).name == "by the child"
+
     def test_a_grandchild(self, storage: Any) -> None:
         Town(id=1).save(storage)
 
@@ -247,7 +275,7 @@ class ProcessTests(OpensStorage):
 
         def fork() -> None:
             try:
-                for number in range(8):
+                for number in range(5):
                     assert in_child(functools.partial(self.write_one, storage, -number - 1))
             finally:
                 finished.set()
@@ -317,6 +345,26 @@ class ProcessTests(OpensStorage):
             assert 1 in numbers(storage)
         shared = "processes" in storage.capabilities
         assert numbers(storage) == ([1, 2] if shared else [1])
+
+    def test_a_prepared_batch_is_of_the_process_that_prepared_it(self, storage: Any) -> None:
+        if "transactions" not in storage.capabilities:
+            return  # TransactionTests see that it says so
+        transaction = storage.begin()
+        Town(id=1, name="prepared").save(transaction)
+        transaction.prepare()
+
+        def work() -> bool:
+            with pytest.raises(TransactionError):
+                transaction.commit()
+            transaction.rollback()
+            return True
+
+        assert in_child(work)
+        assert numbers(storage) == []
+        transaction.commit()
+        assert numbers(storage) == [1]
+        Town(id=2).save(storage)
+        assert numbers(storage) == [1, 2]
 
     # --- other processes --------------------------------------------------------------------
 

@@ -138,6 +138,28 @@ def in_child(work: Callable[[], Any]) -> Any:
     return Child(work).result()
 
 
+class Signal:
+    """Something that one process tells another one, made before the fork that parts them."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def give(self) -> None:
+        """Tell it."""
+        os.write(self._write, b"!")
+
+    def wait(self) -> None:
+        """Wait until the other process tells it."""
+        readable, _, _ = select.select([self._read], [], [], _PATIENCE)
+        if not readable:
+            raise TimeoutError("another process of this test seems to hang")
+        os.read(self._read, 1)
+
+    def __del__(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
 class Opener:
     """Opens a test class's storage in a process that was not forked from this one.
 
