@@ -32,10 +32,23 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+# The folder goes when that process ends: this one reads from it until then. A process of pytest's
+# may end without any of its own clearing up.
+_CLEAR_UP = """
+import os, shutil, sys, time
+sys.stdin.buffer.read()
+for _ in range(100):
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    if not os.path.exists(sys.argv[1]):
+        break
+    time.sleep(0.05)
+"""
 _FLAGS = [
     *("--replSet", "rs0"),
     *("--oplogSize", "64"),
     *("--wiredTigerCacheSizeGB", "0.25"),
+    # Else each server begins with some hundred megabytes of journal.
+    *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     *("--setParameter", "enableTestCommands=1"),  # failCommand
     *("--setParameter", "writePeriodicNoops=false"),  # or the revision would change by itself
@@ -73,6 +86,11 @@ class Server:
         self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *flags]
         self._pid = os.getpid()
         self.process: Any = None
+        self._cleaner = subprocess.Popen(
+            [sys.executable, "-c", _CLEAR_UP, str(self.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # it is not interrupted from the keyboard
+        )
         atexit.register(self.stop)
         self.start()
         if replica_set:
@@ -130,7 +148,8 @@ class Server:
             return  # a forked child leaves alone what is its parent's
         if self.process is not None and self.process.poll() is None:
             self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._cleaner.poll() is None:
+            self._cleaner.communicate(timeout=60)
 
 
 _STARTED: list[Server] = []
