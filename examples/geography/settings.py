@@ -11,6 +11,13 @@ MEMORY = {
     "backend": "pymodels.ext.memory",
 }
 
+# Needs pip install 'pymodels[mongodb]', and a server: mongod --replSet rs0, then rs.initiate().
+MONGODB = {
+    "backend": "pymodels.ext.mongodb",
+    "uri": "mongodb://localhost/?replicaSet=rs0",
+    "database": "geography",
+}
+
 # The one line that decides where the world is kept. Nothing else in this example knows.
 STORAGE = LMDB
 
