@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -118,6 +119,31 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
             assert Note.objects(storage).count() == 501
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("name", ["get", "iterate", "save", "save_all"])
+def test_a_server_that_falls_silent(frozen: Any, name: str) -> None:
+    server, storage = frozen
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        with pytest.raises(ConnectionFailed):
+            OPERATIONS[name](storage)
+        assert time.monotonic() - begin < 20  # socket_timeout, twice at most, and timeout
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert storage.get(Note, "a").pk == "a"
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server of its own, and a storage that waits a second for its answers."""
+    server = Server()
+    path = tmp_path_factory.mktemp("frozen")
+    with open_storage(path, uri=server.uri, timeout=1, socket_timeout=1) as storage:
+        Note(pk="a").save(storage, replace=True)
+        yield server, storage
+    server.stop()
 
 
 # --- a server that fails in the middle ------------------------------------------------------

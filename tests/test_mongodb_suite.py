@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hypothesis import settings
+
 from pymodels.storage import Storage
 from pymodels.testing.batches import BatchTests
 from pymodels.testing.processes import ProcessTests
 from pymodels.testing.queries import QueryTests
 from pymodels.testing.records import RecordTests
-from pymodels.testing.stateful import StatefulTests
+from pymodels.testing.stateful import PROFILE, StatefulTests
 from pymodels.testing.transactions import TransactionTests
 from pymodels.testing.values import ValueTests
 from pymodels.testing.watching import WatchTests
@@ -46,7 +48,7 @@ class TestMongoDBQueries(MongoDB, QueryTests):
 
 
 class TestMongoDBStateful(MongoDB, StatefulTests):
-    pass
+    steps = settings(PROFILE, max_examples=12)
 
 
 class TestMongoDBWatching(MongoDB, WatchTests):
