@@ -31,7 +31,7 @@ run := PATH="$(abspath $(bin)):$$PATH" $(python)
 say = printf '\n==> %s\n'
 # pip tells its progress to a person and is brief in CI.
 pip := $(python) -m pip --disable-pip-version-check --no-input $(if $(CI),--quiet)
-typed := $(wildcard pymodels examples benchmarks tests/typing)
+typed := $(wildcard pymodels examples benchmarks docs tests/typing)
 
 .PHONY: help
 help:  ## list the commands
@@ -45,7 +45,7 @@ demo: $(VENV)/.demo  ## load the countries and cities of the world, and query th
 	@$(run) -m examples.geography
 
 .PHONY: test
-test: lint  ## lint, types, tests, doctests and branch coverage
+test: lint docs  ## lint, types, documentation, tests, doctests and branch coverage
 	@$(say) "Tests and doctests on $$($(python) --version)"
 	@# Coverage starts pytest, not the other way round: a pytest plugin of our own is imported before
 	@# pytest-cov would start to measure.
@@ -78,6 +78,12 @@ lint: $(VENV)/.dev  ## check style and types
 	@$(say) 'Types (mypy --strict)'
 	@$(run) -m mypy $(typed)
 
+.PHONY: docs
+docs: $(VENV)/.dev  ## build the documentation, into build/docs
+	@$(say) 'Documentation (Sphinx, warnings are errors)'
+	@$(run) -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -b html docs build/docs
+	@echo 'build/docs/index.html'
+
 .PHONY: format
 format: $(VENV)/.dev  ## format the code, and mend what ruff can mend
 	@$(say) 'Formatting'
@@ -105,7 +111,7 @@ clean:  ## remove the environments and everything else that was made
 	@$(say) 'Cleaning'
 	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* constraints.new
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f examples/geography/world.lmdb examples/geography/world.lmdb-lock
+	rm -f examples/geography/world.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. The stamp files say what was installed, and when.

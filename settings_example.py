@@ -73,6 +73,29 @@ DATABASES = {
         # Refuse every write.
         # "read_only": False,
     },
+    # In memory, and saved whole to one file after every change: for a few thousand records that
+    # one program writes. Needs nothing.
+    "pickled": {
+        "backend": "pymodels.ext.pickled",
+        # The file, relative to the current folder. It is created when missing, its folder is not.
+        "path": "people.pickle",
+        # Refuse every write; the file has to exist.
+        # "read_only": False,
+    },
+    # In a shelf of the standard library, which other programs can read. Needs nothing.
+    "shelve": {
+        "backend": "pymodels.ext.shelve",
+        # The file, as shelve.open takes it: some kinds of dbm add a suffix.
+        "path": "people.shelf",
+        # Which kind of dbm a new file is to be, such as "dbm.sqlite3"; None lets Python choose.
+        # "kind": None,
+        # The collection whose records stand under their bare keys, in a shelf of another program.
+        # "collection": None,
+        # What these keys are: "text", "int" or "uuid".
+        # "keys": "text",
+        # Refuse every write; the file has to exist.
+        # "read_only": False,
+    },
 }
 
 # The one line to change for another store.

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pymodels.checks import SCALARS
-from pymodels.evaluation import leaves_of, reader
-from pymodels.kinds import Choice, Structured
+from pymodels.errors import QueryError
+from pymodels.evaluation import reached, root_of
+from pymodels.kinds import Choice, Kind, Structured, array_in
 from pymodels.planning import Pair
 from pymodels.schema import Place, Schema
-from pymodels.values import ABSENT, order_key
+from pymodels.values import ABSENT, is_array, order_key
 
 if TYPE_CHECKING:
     from pymodels.storage import Storage
@@ -28,13 +29,23 @@ _DIGITS: Final = Context(prec=34, Emin=-6143, Emax=6144)
 
 
 def rows(
-    storage: Storage, schema: Schema, places: Sequence[Place], pairs: Iterable[Pair]
+    storage: Storage,
+    schema: Schema,
+    places: Sequence[Place],
+    pairs: Iterable[Pair],
+    counted: Place | None = None,
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield, for each record, the values at some places; several through a list are a list."""
-    names = tuple(dict.fromkeys(place.stored for place in places if not place.is_key))
+    """Yield, for each record, the values at some places; several through a list are a list.
+
+    Of the place *counted*, the last in each row, it is always a list: of every member.
+    """
+    wanted = (*places, counted) if counted is not None else places
+    names = tuple(dict.fromkeys(place.stored for place in wanted if not place.is_key))
     codec = storage.codec
     probe = codec.probe(schema, names)
     readers = [_output(place, names) for place in places]
+    if counted is not None:
+        readers.append(_members(counted, names))
     for key, stored in pairs:
         try:
             record = probe(stored)
@@ -47,13 +58,56 @@ def _output(place: Place, names: tuple[str, ...]) -> Any:
     """Return a function (probe, key) to what a user sees of a place; None where is nothing."""
     if place.is_key:
         return lambda record, key: key
-    position = f"f{names.index(place.stored)}"
-    finish = _finisher(place)
-    if place.passes_declared_list:
-        leaves = leaves_of(place, operator.attrgetter(position))
-        return lambda record, key: [finish(value) for value in leaves(record)]
-    read = reader(place, position)
-    return lambda record, key: finish(read(record, key))
+    finish, read, parts = _finisher(place), _root(place, names), place.inside
+    if not parts:
+        return lambda record, key: finish(read(record))
+
+    def through(record: Any, key: Any) -> Any:
+        several, value = reached(read(record), parts)
+        return [finish(one) for one in value] if several else finish(value)
+
+    return through
+
+
+def _members(place: Place, names: tuple[str, ...]) -> Any:
+    """Return a function (probe, key) to a list of all that counts at a place."""
+    if place.is_key:
+        return lambda record, key: [key]
+    finish, read, parts = _finisher(place), _root(place, names), place.inside
+
+    def members(record: Any, key: Any) -> list[Any]:
+        several, value = reached(read(record), parts)
+        found = value if several else [value]
+        return [finish(one) for whole in found for one in _spread(whole, place.kind)]
+
+    return members
+
+
+def _root(place: Place, names: tuple[str, ...]) -> Any:
+    return root_of(place, operator.attrgetter(f"f{names.index(place.stored)}"))
+
+
+def _spread(value: Any, kind: Kind) -> Iterator[Any]:
+    """Yield every member of a declared list, be it in another one; of all else the value itself."""
+    array = array_in(kind)
+    if array is None or not is_array(value):
+        yield value
+        return
+    for member in value:
+        yield from _spread(member, array.item)
+
+
+def check_numeric(schema: Schema, place: Place, what: str) -> None:
+    """Raise ``QueryError`` if no number can stand at a place: its sum would always be 0."""
+    kind = place.kind
+    while (array := array_in(kind)) is not None and not kind.is_open:
+        kind = array.item
+    if not kind.is_open and "number" not in kind.families:
+        held = ", ".join(sorted(kind.families))
+        raise QueryError(
+            f"{schema.name}.{place.path} holds {held}, and {what} is of numbers; "
+            "select() reads the values themselves"
+        )
 
 
 def _finisher(place: Place) -> Any:

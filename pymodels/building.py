@@ -16,6 +16,7 @@ from pymodels.fields import Field
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.paths import Path
 from pymodels.references import ListReference, Reference
+from pymodels.referring import note_references, note_unresolved
 from pymodels.resolving import (
     Declared,
     Unresolved,
@@ -34,6 +35,7 @@ def try_to_build(cls: Any) -> None:
     try:
         _build_now(cls)
     except Unresolved:
+        note_unresolved(cls)
         # Keep what a function's body knew; a module's names are found in the module later.
         local = cls.__declared__.local_names
         cls.__declared__.local_names = dict(local) if local is not None else None
@@ -109,6 +111,7 @@ def _build_now(cls: Any) -> Schema:
     declared.local_names = None
     if not is_abstract(cls):
         type.__setattr__(cls, "_schema", schema)
+        note_references(schema)
     return schema
 
 
@@ -149,6 +152,14 @@ def _check_options(info: FieldInfo) -> None:
             info.kind.check(option)
         except Unfit as error:
             raise ModelError(f"the choice {option!r} does not fit: {error.reason}") from None
+    action = info.options.on_delete
+    if action != "nothing" and info.reference is None:
+        raise ModelError(f"on_delete={action!r} is for references, and this field is none")
+    if action == "clear" and not (info.kind.nullable or "list" in info.kind.families):
+        raise ModelError(
+            "on_delete='clear' sets a reference to None, which this field cannot hold: declare "
+            f"Field[{info.reference.__name__} | None]"
+        )
 
 
 def _collection_name(name: str) -> str:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from pymodels.expressions import Expression
+    from pymodels.expressions import Operation
     from pymodels.schema import Schema
 
 
@@ -61,7 +61,7 @@ class Patch:
     key: Any
     set: Mapping[StoredPath, Any] = field(default_factory=dict)
     unset: frozenset[StoredPath] = frozenset()
-    operations: Mapping[StoredPath, Expression] = field(default_factory=dict)
+    operations: Mapping[StoredPath, Operation] = field(default_factory=dict)
     expect: Expectation = Expect.PRESENT
 
 

@@ -12,19 +12,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, Union
+from typing import Any, Final, Union, cast
 from uuid import UUID
 
 import msgspec
 
 from pymodels.changes import Patch, StoredPath
-from pymodels.checks import Unfit
 from pymodels.errors import RecordInvalid, ValidationError
-from pymodels.expressions import evaluate
-from pymodels.kinds import Kind, Open, SetMembers, Structured
+from pymodels.expressions import ListChange, Operation, changed_members, evaluate
+from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
-from pymodels.values import ABSENT
+from pymodels.values import ABSENT, order_key
 
 Raw = msgspec.Raw
 
@@ -81,7 +80,7 @@ class Codec(ABC):
         missing = re.search(r"missing required field `([^`]+)`", str(error))
         if missing and field is None:
             field = missing.group(1)
-        reason = re.sub(r" - at `\$[^`]*`", "", str(error)).replace("`", "")
+        reason = reason_of(error)
         where = f", field {field!r}" if field else ""
         return RecordInvalid(
             f"{schema.collection} {key!r}{where}: {reason}. storage.raw({schema.name}, {key!r}) "
@@ -270,7 +269,7 @@ class MessagePack(Codec):
         fields = self._fields.decode(stored)
         changes = dict(patch.set)
         if patch.operations:
-            changes |= self._compute(stored, patch)
+            changes |= self._compute(stored, fields, patch)
         for path, value in changes.items():
             fields[path[0]] = self._replaced(fields.get(path[0]), path[1:], value)
         for path in patch.unset:
@@ -301,7 +300,34 @@ class MessagePack(Codec):
             fields[path[0]] = self._removed(fields[path[0]], path[1:])
         return Raw(self._encoder.encode(fields))
 
-    def _compute(self, stored: bytes, patch: Patch) -> dict[StoredPath, Raw]:
+    def _compute(
+        self, stored: bytes, fields: Mapping[str, Raw], patch: Patch
+    ) -> dict[StoredPath, Raw]:
+        """Return what the operations of *patch* make of the record as it is."""
+        found: dict[StoredPath, Raw] = {}
+        read: Callable[[str], Any] | None = None
+        for path, operation in patch.operations.items():
+            info = patch.schema.stored[path[0]]
+            if isinstance(operation, ListChange):
+                try:
+                    changed = self._changed_list(patch, info, fields.get(path[0]), operation)
+                except msgspec.DecodeError as error:
+                    raise self.invalid(patch.schema, patch.key, stored, error) from error
+                if changed is not None:
+                    self._check_list(patch, info, operation, changed)
+                    found[path] = changed
+                continue
+            if read is None:
+                read = self._reader(stored, patch)
+            value = evaluate(operation, read)
+            if isinstance(value, Decimal) and "number" in info.kind.families:
+                value = fitted(value)
+            check_result(patch, info, operation, value)
+            found[path] = self.stored_value(info.kind, value)
+        return found
+
+    def _reader(self, stored: bytes, patch: Patch) -> Callable[[str], Any]:
+        """Return a function from a field to its value in the record, None if it has none."""
         schema = patch.schema
         names = tuple(info.stored for info in schema.fields.values())
         try:
@@ -314,22 +340,77 @@ class MessagePack(Codec):
             value = getattr(record, f"f{position[path]}")
             return None if value is ABSENT else value
 
-        found: dict[StoredPath, Raw] = {}
-        for path, expression in patch.operations.items():
-            info = schema.stored[path[0]]
-            value = evaluate(expression, read)
-            if isinstance(value, Decimal) and "number" in info.kind.families:
-                value = fitted(value)
-            try:
-                info.kind.check(value)
-            except Unfit as error:
-                problem = f"{error.trail}{error.reason}"
-                raise ValidationError(
-                    f"{schema.name} {patch.key!r}.{info.name}: {expression!r} gives {problem}",
-                    [(info.name, problem)],
-                ) from None
-            found[path] = self.stored_value(info.kind, value)
-        return found
+        return read
+
+    def _changed_list(
+        self, patch: Patch, info: FieldInfo, held: Raw | None, change: ListChange
+    ) -> Raw | None:
+        """Return what becomes of a stored list, or None if nothing does.
+
+        Members stay in their stored form: what a model does not declare of them is kept.
+        """
+        array = array_in(info.kind)
+        members: Any = None if held is None else self._plain.decode(held)
+        if members is None:
+            if all(step.name == "remove" for step in change.steps):
+                return None
+            members = []
+        elif array is not None:
+            members = msgspec.msgpack.decode(cast(Raw, held), type=list[Raw])
+        elif not isinstance(members, list | set):
+            problem = f"{change!r} needs a list or a set, and finds {type(members).__name__}"
+            raise ValidationError(
+                f"{patch.schema.name} {patch.key!r}.{info.name}: {problem}", [(info.name, problem)]
+            )
+        if array is None:
+            after: Any = changed_members(change, list(members), _as_it_is, order_key)
+            after = set(after) if isinstance(members, set) else after
+            return self.stored_value(info.kind, after)
+        item = array.item
+
+        def neutral(member: Raw) -> Any:
+            return order_key(item.neutral(self._plain.decode(member)))
+
+        def given(member: Any) -> Raw:
+            return self.stored_value(item, member)
+
+        after = changed_members(change, members, given, neutral)
+        if array.shape is set:
+            after.sort(key=neutral)
+        return Raw(self._encoder.encode(after))
+
+    def _check_list(self, patch: Patch, info: FieldInfo, change: ListChange, changed: Raw) -> None:
+        try:
+            value = msgspec.msgpack.decode(changed, type=info.kind.annotation, ext_hook=self.untag)
+        except msgspec.ValidationError as error:  # a constraint of the field, on its length
+            raise unfit_result(patch, info, change, reason_of(error)) from None
+        check_result(patch, info, change, value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def check_result(patch: Patch, info: FieldInfo, operation: Operation, value: Any) -> None:
+    """Raise ``ValidationError`` if a field cannot hold what an operation gives."""
+    problem = info.problem(value)
+    if problem:
+        raise unfit_result(patch, info, operation, problem)
+
+
+def unfit_result(
+    patch: Patch, info: FieldInfo, operation: Operation, problem: str
+) -> ValidationError:
+    """Return the error for a field that cannot hold what an operation gives."""
+    return ValidationError(
+        f"{patch.schema.name} {patch.key!r}.{info.name}: {operation!r} gives {problem}",
+        [(info.name, problem)],
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what msgspec says is wrong, without its way of saying where."""
+    return re.sub(r" - at `\$[^`]*`", "", str(error)).replace("`", "")
 
 
 def fitted(value: Decimal) -> Decimal:

@@ -79,7 +79,7 @@ class Uninterrupted:
     """A section that no fork cuts in half: a fork waits until whoever is inside has left it.
 
     It is for changes to memory, of which a forked child gets a copy, and must not lead to any code
-    that forks.
+    that forks. Whoever needs to do more at a fork says so in a class made from this one.
     """
 
     __slots__ = ("__weakref__", "_lock")
@@ -93,6 +93,15 @@ class Uninterrupted:
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
+
+    def before_fork(self) -> None:
+        """Make ready what a child will need, while nobody is inside; this must not raise."""
+
+    def after_fork_in_parent(self) -> None:
+        """Forget what only a child needs, before anybody comes in again."""
+
+    def after_fork_in_child(self) -> None:
+        """Let go of what belongs to the parent, before anybody comes in again."""
 
 
 def prepared_elsewhere(storage: str) -> TransactionError:
@@ -121,16 +130,23 @@ def _before_fork() -> None:
     for section in list(_SECTIONS):
         section._lock.acquire()
         _held.append(section)
+        section.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     while _held:
-        _held.pop()._lock.release()
+        section = _held.pop()
+        section.after_fork_in_parent()
+        section._lock.release()
     _forking.release()
 
 
 def _after_fork_in_child() -> None:
-    _after_fork_in_parent()
+    while _held:
+        section = _held.pop()
+        section.after_fork_in_child()
+        section._lock.release()
+    _forking.release()
     for lock in list(_WRITE_LOCKS):
         lock._after_fork()
 

@@ -128,7 +128,14 @@ def either(left: Condition, right: Condition) -> Condition:
 
 def negated(condition: Condition) -> Condition:
     """Return the complement of *condition*."""
+    if condition in (EVERYTHING, NOTHING):
+        return NOTHING if condition == EVERYTHING else EVERYTHING
     return condition.part if isinstance(condition, Not) else Not(condition)
+
+
+def without(left: Condition, right: Condition) -> Condition:
+    """Return the condition that *left* holds and *right* does not."""
+    return both(left, negated(right))
 
 
 def _parts(condition: Condition, kind: type[And | Or]) -> tuple[Condition, ...]:

@@ -19,6 +19,7 @@ Each class is also the builtin exception that a reader would expect to catch::
     ├── MultipleFound (LookupError)         several records where one was asked for
     ├── RecordInvalid (ValueError)          a stored record does not fit its model
     ├── DuplicateKey (ValueError)           the primary key or a unique value is taken
+    ├── DeleteRefused (ValueError)          others refer to the record, which forbids it
     ├── Conflict (RuntimeError)             somebody else changed the record: try again
     ├── TransactionError (RuntimeError)     a transaction used after its end, or elsewhere
     ├── Unsupported (NotImplementedError)   the backend declares that it cannot do this
@@ -41,6 +42,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "DanglingReference",
+    "DeleteRefused",
     "DriverMissing",
     "DuplicateKey",
     "ModelError",
@@ -179,6 +181,25 @@ class DuplicateKey(PyModelsError, ValueError):
         self.field = field
         self.value = value
         self.keys = tuple(keys)
+
+
+class DeleteRefused(PyModelsError, ValueError):
+    """A record cannot be deleted, because of others that refer to it.
+
+    ``referring`` are those: (name of the model, key, name of the field).
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        collection: str = "",
+        key: Any = None,
+        referring: Sequence[tuple[str, Any, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.key = key
+        self.referring = tuple(referring)
 
 
 class Conflict(PyModelsError, RuntimeError):

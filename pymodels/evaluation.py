@@ -115,16 +115,8 @@ def _by_value(value: Any) -> Any:
 
 def leaves_of(place: Place, get: Callable[[Any], Any]) -> Callable[[Any], Iterator[Any]]:
     """Return a function from a probe to the values that *place* leads to, several through lists."""
-    parts = place.inside
-    if place.root.any_inside(Structured):
-        neutral = place.root.neutral
-
-        def read(record: Any) -> Iterator[Any]:
-            value = get(record)
-            return leaves(value if value is ABSENT else neutral(value), parts)
-
-        return read
-    return lambda record: leaves(get(record), parts)
+    parts, root = place.inside, root_of(place, get)
+    return lambda record: leaves(root(record), parts)
 
 
 def leaves(value: Any, parts: tuple[str, ...]) -> Iterator[Any]:
@@ -150,6 +142,49 @@ def leaves(value: Any, parts: tuple[str, ...]) -> Iterator[Any]:
         else:
             value = ABSENT
     yield value
+
+
+def reached(value: Any, parts: tuple[str, ...]) -> tuple[bool, Any]:
+    """Tell whether a path passes through a list, and return what it leads to: a list then.
+
+    >>> reached({"a": [1]}, ("a",)), reached([{"a": 1}, {}, [{"a": [2]}]], ("a",))
+    ((False, [1]), (True, [1, UNSET, [2]]))
+    >>> reached([], ("a",)), reached(None, ("a",))
+    ((True, []), (False, UNSET))
+    """
+    for position, part in enumerate(parts):
+        if _has_no(part, value):
+            return True, list(_members_reached(value, parts[position:]))
+        value = next(leaves(value, (part,)))
+    return False, value
+
+
+def _has_no(part: str, value: Any) -> bool:
+    """Tell whether a path goes through the members of *value*, since *part* is none of them."""
+    return is_array(value) and (type(value) is set or not is_index(part))
+
+
+def _members_reached(value: Any, parts: tuple[str, ...]) -> Iterator[Any]:
+    for position, part in enumerate(parts):
+        if _has_no(part, value):
+            for member in value:
+                yield from _members_reached(member, parts[position:])
+            return
+        value = next(leaves(value, (part,)))
+    yield value
+
+
+def root_of(place: Place, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function from a probe to the value in which *place* lies, as conditions see it."""
+    if not place.root.any_inside(Structured):
+        return get
+    neutral = place.root.neutral
+
+    def read(record: Any) -> Any:
+        value = get(record)
+        return value if value is ABSENT else neutral(value)
+
+    return read
 
 
 def reader(place: Place, position: str) -> Reader:

@@ -8,7 +8,19 @@ that ``Field(...)`` makes only carries the options to the model's schema.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Final, ForwardRef, Generic, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    overload,
+)
 
 from pymodels.errors import ModelError
 from pymodels.lookups import nearest
@@ -43,9 +55,12 @@ _OPTIONS: Final = (
     "validators",
     "name",
     "naive",
+    "on_delete",
     "label",
     "help",
 )
+
+OnDelete: TypeAlias = Literal["nothing", "refuse", "clear", "cascade"]
 
 
 def _inner(item: Any) -> Any:
@@ -65,6 +80,10 @@ class Field(Generic[T]):
         validators: functions that take the value and raise ``ValueError`` if it will not do.
         name: the name under which the value is stored, if not the attribute's own.
         naive: datetimes here have no time zone (without it, they must have one).
+        on_delete: what becomes of a record when one that it refers to here is deleted:
+            ``"nothing"`` (the default: the reference dangles), ``"refuse"`` (the deletion is
+            refused), ``"clear"`` (it refers to None then, a list loses the member) or
+            ``"cascade"`` (it is deleted too).
         label: a name for people.
         help: a sentence for people.
     """
@@ -85,6 +104,7 @@ class Field(Generic[T]):
             validators: Iterable[Callable[[Any], object]] = ...,
             name: str = ...,
             naive: bool = ...,
+            on_delete: OnDelete = ...,
             label: str = ...,
             help: str = ...,
         ) -> None: ...
@@ -100,6 +120,7 @@ class Field(Generic[T]):
             validators: Iterable[Callable[[Any], object]] = ...,
             name: str = ...,
             naive: bool = ...,
+            on_delete: OnDelete = ...,
             label: str = ...,
             help: str = ...,
         ) -> None: ...
@@ -167,6 +188,7 @@ class FieldOptions:
         "label",
         "naive",
         "name",
+        "on_delete",
         "type",
         "unique",
         "validators",
@@ -184,6 +206,7 @@ class FieldOptions:
         validators: Iterable[Callable[[Any], object]] = (),
         name: str | None = None,
         naive: bool = False,
+        on_delete: OnDelete = "nothing",
         label: str | None = None,
         help: str | None = None,
     ) -> None:
@@ -202,6 +225,10 @@ class FieldOptions:
             raise ModelError(f"validators are functions of one value, not {validators!r}")
         if choices is not None and (isinstance(choices, str) or not isinstance(choices, Iterable)):
             raise ModelError(f"choices are a list of values, not {choices!r}")
+        if on_delete not in get_args(OnDelete):
+            raise ModelError(
+                f"on_delete is one of {', '.join(map(repr, get_args(OnDelete)))}, not {on_delete!r}"
+            )
         self.type = _inner(type)
         self.default = default
         self.default_factory = default_factory
@@ -211,6 +238,7 @@ class FieldOptions:
         self.validators = validators
         self.name = name
         self.naive = naive
+        self.on_delete = on_delete
         self.label = label
         self.help = help
 
@@ -226,6 +254,7 @@ class FieldOptions:
                 self.validators,
                 self.name,
                 self.naive,
+                self.on_delete != "nothing",
             )
         )
 
@@ -234,5 +263,5 @@ class FieldOptions:
         return ", ".join(
             f"{name}={value!r}"
             for name, value in given.items()
-            if value not in (MISSING, None, False, ())
+            if value not in (MISSING, None, False, (), "nothing")
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pymodels import aggregation
@@ -43,8 +43,7 @@ class Grouping:
         self._query = query
         self._fields = fields
 
-    def _grouped(self, *more: Any) -> _Groups:
-        rows = self._query.rows([*self._fields, *more])
+    def _grouped(self, rows: Iterable[tuple[Any, ...]]) -> _Groups:
         return aggregation.grouped(rows, len(self._fields))
 
     def count(self) -> list[tuple[Any, ...]]:
@@ -52,25 +51,29 @@ class Grouping:
         found = by_engine(self._query, self._fields, "count")
         if found is not None:
             return found
-        return [(*group, len(rows)) for group, rows in self._grouped()]
+        groups = self._grouped(self._query.rows(self._fields))
+        return [(*group, len(rows)) for group, rows in groups]
 
     def _each(
-        self, name: str, field: Any, function: Callable[[list[Any]], Any]
+        self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""
     ) -> list[tuple[Any, ...]]:
         found = by_engine(self._query, self._fields, name, field)
         if found is not None:
             return found
         return [
-            (*group, function([row[-1] for row in rows])) for group, rows in self._grouped(field)
+            (*group, function([member for row in rows for member in row[-1]]))
+            for group, rows in self._grouped(
+                self._query.rows_with_members(self._fields, field, what)
+            )
         ]
 
     def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., sum of *field*) for each group."""
-        return self._each("sum", field, aggregation.total)
+        return self._each("sum", field, aggregation.total, "a sum")
 
     def avg(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., mean of *field*) for each group."""
-        return self._each("avg", field, aggregation.mean)
+        return self._each("avg", field, aggregation.mean, "a mean")
 
     def min(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., least *field*) for each group."""

@@ -7,8 +7,9 @@ with. Records, keys, unique entries, expectations and the scan are the same for 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -230,7 +231,7 @@ class KeyValueStorage(Storage):
         self.check_writable()
         prepared = self._begin()
         try:
-            found = list(execute(self, plan, self._scan_view(prepared.batch, plan)))
+            found = list(self._find(prepared.batch, plan))
             changes = [made for pair in found if (made := change(*pair)) is not None]
             prepared.carry_out(changes)
         except BaseException:
@@ -238,6 +239,22 @@ class KeyValueStorage(Storage):
             raise
         prepared.commit()
         return len(changes)
+
+    def compose(
+        self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]
+    ) -> None:
+        """Find and write in one batch, as ``rewrite`` does."""
+        self.check_writable()
+        prepared = self._begin()
+        try:
+            prepared.carry_out(gather(partial(self._find, prepared.batch)))
+        except BaseException:
+            prepared.rollback()
+            raise
+        prepared.commit()
+
+    def _find(self, view: View, plan: Plan) -> Iterator[Pair]:
+        return execute(self, plan, self._scan_view(view, plan))
 
     def check_format(self, found: bytes | None) -> None:
         """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""

@@ -167,6 +167,7 @@ class OpenShape(Open):
 
     def __init__(self, shape: type, name: str) -> None:
         self.shape = shape
+        self.item = Open()
         self.annotation = shape
         self.families = frozenset({name})
         self.nullable = False
@@ -178,7 +179,7 @@ class OpenShape(Open):
         super().check(value)
 
     def child(self, part: str) -> Kind | None:
-        return Open()
+        return self.item
 
 
 class _Members(list[Any]):
@@ -438,6 +439,14 @@ def _union(options: tuple[Kind, ...]) -> Any:
     for option in options[1:]:
         result = result | option.annotation if result is not None else option.annotation | None
     return result
+
+
+def array_in(kind: Kind) -> Array | OpenShape | None:
+    """Return the list, set or tuple that a declared place holds, besides null; None if none."""
+    for option in kind.some if isinstance(kind, Union) else (kind,):
+        if isinstance(option, Array) or (isinstance(option, OpenShape) and option.shape is list):
+            return option
+    return None
 
 
 def is_index(part: str) -> bool:

@@ -13,7 +13,7 @@ from pymodels.declaring import ModelMeta
 from pymodels.errors import RecordNotFound, UsageError
 from pymodels.fields import Key
 from pymodels.lookups import nearest
-from pymodels.references import keys_in
+from pymodels.references import forget_related, keys_in
 from pymodels.storage import Opened, Storage, resolve
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ class _State:
     """What an instance knows of its record, beside the fields.
 
     ``_pk`` is its key, ``_stored`` the stored form that it was read from or saved as, ``_storage``
-    the storage that it belongs to; the last two are None for a new record.
+    the storage that it belongs to; the last two are None for a new record. ``_related`` is set only
+    where those that refer to it have been loaded.
     """
 
-    __slots__ = ("__weakref__", "_pk", "_storage", "_stored")
+    __slots__ = ("__weakref__", "_pk", "_related", "_storage", "_stored")
 
 
 class Model(_State, _Struct, metaclass=ModelMeta):
@@ -76,6 +77,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         _pk = cast(Any, None)
         _stored = cast(Any, None)
         _storage = cast("Storage | None", None)
+        _related = cast(Any, None)
 
         def __init_subclass__(
             cls,
@@ -203,6 +205,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         for info in schema.fields.values():
             setattr(self, info.name, info.held(fresh))
         target.remember(self)
+        forget_related(self)
         self._stored = stored
         return self
 

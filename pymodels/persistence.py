@@ -16,7 +16,7 @@ from pymodels.checks import Unfit
 from pymodels.errors import DuplicateKey, UnsavedReference, Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import matcher
-from pymodels.references import key_in, keys_in
+from pymodels.references import forget_related, key_in, keys_in
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def problems(instance: Any) -> list[tuple[str, str]]:
             if unsaved:
                 found.append((info.name, f"refers to {unsaved}, which is not saved: save it first"))
                 continue
-        reason = problem(info, value)
+        reason = info.problem(value)
         if reason:
             found.append((info.name, reason))
     if instance._pk is not None:
@@ -95,25 +95,6 @@ def problems(instance: Any) -> list[tuple[str, str]]:
         except Unfit as error:
             found.append((schema.key_name, error.reason))
     return found
-
-
-def problem(info: FieldInfo, value: Any) -> str:
-    """Return what keeps *value* from being stored in a field, or nothing."""
-    try:
-        info.kind.check(value)
-    except Unfit as error:
-        return f"{error.trail}: {error.reason}" if error.trail else error.reason
-    except RecursionError:
-        return "nested too deeply to be stored"
-    options = info.options
-    if options.choices is not None and value not in options.choices and value is not None:
-        return f"{value!r} is none of the choices {', '.join(map(repr, options.choices))}"
-    for validate in options.validators:
-        try:
-            validate(value)
-        except ValueError as error:
-            return str(error) or f"{value!r} was refused by {validate!r}"
-    return ""
 
 
 def reference_keys(value: Any) -> tuple[Any, str]:
@@ -208,6 +189,7 @@ def save(
 
 def _check_supported(schema: Schema, home: Storage) -> None:
     """Refuse what the storage would silently not do."""
+    home.meet(schema)
     if schema.unique and "unique" not in home.capabilities:
         names = " and ".join(", ".join(index.fields) for index in schema.unique)
         raise Unsupported(
@@ -314,12 +296,15 @@ def as_field(info: FieldInfo, value: Any) -> Any:
 
 def delete(instance: Any, storage: Storage, *, check: bool) -> None:
     """Delete the record of *instance*, which is a new one afterwards."""
+    from pymodels import deleting
+
     target = storage.current
     instance.before_delete()
     expect: Expectation = target.expectation(instance._stored) if check else Expect.PRESENT
     target.check_writable()
-    target.write([Delete(instance._schema, instance._pk, expect)])
+    deleting.delete_all(target, [Delete(instance._schema, instance._pk, expect)])
     target.remember(instance)
+    forget_related(instance)
     instance._stored = None
     instance._storage = None
     instance.after_delete()

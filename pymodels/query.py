@@ -32,6 +32,8 @@ from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
     from pymodels.models import Model
+    from pymodels.prefetching import Prefetch
+    from pymodels.references import Related
     from pymodels.storage import Storage
     from pymodels.watching import Feed
 
@@ -57,6 +59,7 @@ class _Asked:
     offset: int = 0
     limit: int | None = None
     allow_scan: bool = True
+    prefetch: Prefetch | None = None
 
 
 class Query(Generic[M]):
@@ -146,7 +149,9 @@ class Query(Generic[M]):
 
     def _combined(self, other: Any, combine: Any) -> Any:
         if isinstance(other, conditions.Node | Path):
-            raise QueryError(f"a query is narrowed by where({other!r}), not by & or |")
+            raise QueryError(
+                f"a query is narrowed by where({other!r}) or where_not({other!r}), not by & | -"
+            )
         if not isinstance(other, Query):
             return NotImplemented
         if other._model.__schema__.collection != self._schema.collection:
@@ -165,6 +170,9 @@ class Query(Generic[M]):
 
     def __or__(self, other: Query[M]) -> Self:
         return self._combined(other, conditions.either)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Query[M]) -> Self:
+        return self._combined(other, conditions.without)  # type: ignore[no-any-return]
 
     # --- order and slices -------------------------------------------------------------------
 
@@ -250,6 +258,27 @@ class Query(Generic[M]):
             length = left if length is None else min(length, left)
         return self._with(offset=self._asked.offset + start, limit=length)
 
+    # --- relations --------------------------------------------------------------------------
+
+    def prefetch(self, *relations: str | Path[Any] | Related[Any]) -> Self:
+        """Load what the records refer to, or who refers to them, together with the records.
+
+        A page of records costs one read more for each relation, instead of one for each record.
+
+        Args:
+            relations: references and backward relations, by name or as attributes of their model:
+                ``"country"``, ``"country__continent"``, ``Country.people``. One of another model is
+                loaded wherever the other relations lead to that model.
+
+        Raises ``UnknownField`` or ``QueryError`` for what is no relation.
+        """
+        from pymodels.prefetching import Prefetch
+
+        if not relations:
+            raise UsageError('prefetch needs the names of relations, as in prefetch("country")')
+        known = self._asked.prefetch.given if self._asked.prefetch is not None else ()
+        return self._with(prefetch=Prefetch(self._schema, (*known, *relations)))
+
     # --- running ----------------------------------------------------------------------------
 
     def plan(self, **changes: Any) -> Plan:
@@ -279,8 +308,16 @@ class Query(Generic[M]):
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
         load = target.loader(self._schema)
-        for key, stored in execute(target, self.plan()):
-            yield load(key, stored)
+        found = execute(target, self.plan())
+        prefetch = self._asked.prefetch
+        if prefetch is None:
+            for key, stored in found:
+                yield load(key, stored)
+        else:
+            instances = (load(key, stored) for key, stored in found)
+            yield from prefetch.in_pages(
+                self._storage, instances, allow_scan=self._asked.allow_scan
+            )
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
@@ -384,7 +421,7 @@ class Query(Generic[M]):
         if isinstance(keys, str | bytes):
             raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
         wanted = [self._schema.check_key(key) for key in keys]
-        if self._asked.condition is self._schema.must:
+        if self._asked.condition is self._schema.must and self._asked.prefetch is None:
             return self._storage.get_many(self._model, wanted)
         found = {instance.pk: instance for instance in self.where(pk__in=wanted)}
         return {key: found[key] for key in dict.fromkeys(wanted) if key in found}
@@ -415,10 +452,30 @@ class Query(Generic[M]):
 
     def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of *fields* of each record, as ``select`` does."""
-        places = [self.place(field) for field in fields]
+        return self._rows([self.place(field) for field in fields])
+
+    def rows_with_members(
+        self, fields: Iterable[Any], counted: Any, what: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield what ``rows`` does, and after it a list of all members of the field *counted*.
+
+        *what* names an aggregate of numbers, which is refused where none can be.
+        """
+        places, last = [self.place(field) for field in fields], self.place(counted)
+        if what:
+            aggregation.check_numeric(self._schema, last, what)
+        return self._rows(places, last)
+
+    def _rows(self, places: list[Place], counted: Place | None = None) -> Iterator[Any]:
         target = self._storage.current
-        plan = self.plan(names=frozenset(p.stored for p in places if not p.is_key))
-        return aggregation.rows(target, self._schema, places, execute(target, plan))
+        read = places if counted is None else [*places, counted]
+        plan = self.plan(names=frozenset(p.stored for p in read if not p.is_key))
+        return aggregation.rows(target, self._schema, places, execute(target, plan), counted)
+
+    def _members(self, field: Any, what: str = "") -> list[Any]:
+        return [
+            member for (members,) in self.rows_with_members((), field, what) for member in members
+        ]
 
     def place(self, field: Any) -> Place:
         """Return the place that a field, or a path through one, names."""
@@ -428,19 +485,25 @@ class Query(Generic[M]):
             raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
         return self._schema.place(tuple(field.split("__")))
 
-    def _computed(self, name: str, field: Any, function: Callable[[list[Any]], Any]) -> Any:
+    def _computed(
+        self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""
+    ) -> Any:
         found = by_engine(self, (), name, field)
         if found:
             return found[0][0]
-        return function([row[0] for row in self.rows([field])] if found is None else [])
+        return function(self._members(field, what) if found is None else [])
 
     def sum(self, field: str | Path[Any]) -> Any:
-        """Return the exact sum of a field's numbers; 0 if there are none."""
-        return self._computed("sum", field, aggregation.total)
+        """Return the exact sum of a field's numbers; 0 if there are none.
+
+        Through a list, or of a list that the model declares, every member counts, here and in the
+        other aggregates. Raises ``QueryError`` for a field that holds no numbers.
+        """
+        return self._computed("sum", field, aggregation.total, "a sum")
 
     def avg(self, field: str | Path[Any]) -> Any:
         """Return the mean of a field's numbers, ``None`` if there are none."""
-        return self._computed("avg", field, aggregation.mean)
+        return self._computed("avg", field, aggregation.mean, "a mean")
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
@@ -527,6 +590,8 @@ class Query(Generic[M]):
         if asked.offset or asked.limit is not None:
             stop = "" if asked.limit is None else asked.offset + asked.limit
             text += f" [{asked.offset}:{stop}]"
+        if asked.prefetch is not None:
+            text += f" with {asked.prefetch}"
         return text
 
     def __repr__(self) -> str:

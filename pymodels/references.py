@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Model")
 
 
+def is_instance(value: Any) -> bool:
+    """Tell whether what stands in a reference's slot is a record, and not the key of one."""
+    return hasattr(type(value), "__schema__")
+
+
 def key_in(value: Any) -> Any:
     """Return the key that a reference's slot stands for: of an instance its own."""
     return value.pk if hasattr(type(value), "__schema__") else value
@@ -163,6 +168,12 @@ class ReferenceList(MutableSequence[Any]):
         return f"<{len(self.held)} references to {self._attribute.model.__name__}: {self.keys}>"
 
 
+def forget_related(instance: Any) -> None:
+    """Forget what was loaded of those that refer to *instance*."""
+    if hasattr(instance, "_related"):
+        del instance._related
+
+
 def follow(instance: Any, name: str, model: Any, keys: Iterable[Any]) -> dict[Any, Any]:
     """Load the records that *instance* refers to; raise ``DanglingReference`` if one is gone."""
     keys = list(keys)
@@ -195,8 +206,9 @@ class Related(Generic[M]):
 
     def __init__(self, model: type[M] | str, field: str, *, init: bool = False) -> None:
         self._model: Any = model
-        self._field = field
-        self._name = "related"
+        self.field = field
+        self.name = "related"
+        self.owner: Any = None
 
     if not TYPE_CHECKING:
 
@@ -204,27 +216,44 @@ class Related(Generic[M]):
             return cls
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-        self._owner = owner
+        self.name = name
+        self.owner = owner
 
     def model(self) -> Any:
         """Return the model that refers, and check that its field does."""
         from pymodels.resolving import model_named
 
         if isinstance(self._model, str):
-            found = model_named(self._model, self._owner.__module__)
+            found = model_named(self._model, self.owner.__module__)
             if found is None:
                 raise ModelError(
-                    f"{self._owner.__name__}.{self._name}: no model is called {self._model!r}"
+                    f"{self.owner.__name__}.{self.name}: no model is called {self._model!r}"
                 )
             self._model = found
-        info = self._model.__schema__.references.get(self._field)
+        info = self._model.__schema__.references.get(self.field)
         if info is None:
             raise ModelError(
-                f"{self._owner.__name__}.{self._name}: {self._model.__name__} has no field "
-                f"{self._field!r} that refers to a model"
+                f"{self.owner.__name__}.{self.name}: {self._model.__name__} has no field "
+                f"{self.field!r} that refers to a model"
             )
         return self._model
+
+    def lookup(self, one: str, many: str) -> str:
+        """Return the lookup *one* of the field that refers, or *many* where that is a list."""
+        kind = self.model().__schema__.references[self.field].kind
+        return f"{self.field}__{many if 'list' in kind.families else one}"
+
+    def query(self, instance: Any, storage: Any) -> Query[M]:
+        """Return the query of the records in *storage* that refer to *instance*."""
+        lookups = {self.lookup("equals", "contains"): instance.pk}
+        return self.model().objects(storage).where(**lookups)  # type: ignore[no-any-return]
+
+    def remember(self, instance: Any, found: Query[M]) -> None:
+        """Let *instance* answer with *found* from now on, until it is read again."""
+        try:
+            instance._related[self.name] = found
+        except AttributeError:
+            instance._related = {self.name: found}
 
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Related[M]: ...
@@ -235,16 +264,16 @@ class Related(Generic[M]):
             return self
         if instance.storage is None or instance.pk is None:
             raise UsageError(
-                f"{type(instance).__name__}.{self._name}: only a saved record is referred to by "
+                f"{type(instance).__name__}.{self.name}: only a saved record is referred to by "
                 "others, and this one is not saved"
             )
-        model = self.model()
-        many = "list" in model.__schema__.references[self._field].kind.families
-        lookup = f"{self._field}__contains" if many else self._field
-        return model.objects(instance.storage).where(**{lookup: instance.pk})
+        known = getattr(instance, "_related", None)
+        if known is not None and self.name in known:
+            return known[self.name]
+        return self.query(instance, instance.storage)
 
     def __set__(self, instance: object, value: Never) -> None:
         raise UsageError(
-            f"{type(instance).__name__}.{self._name} is what others refer here with: "
-            f"set their field {self._field!r} instead"
+            f"{type(instance).__name__}.{self.name} is what others refer here with: "
+            f"set their field {self.field!r} instead"
         )

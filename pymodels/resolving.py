@@ -14,6 +14,7 @@ from functools import reduce
 from operator import or_
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, ForwardRef, get_args, get_origin
+from weakref import WeakValueDictionary
 
 from pymodels import keys
 from pymodels.errors import ModelError
@@ -33,6 +34,9 @@ class Declared:
         self.annotations: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
         self.key: tuple[str, Any] | None = None
+        self.root: Any = None  # the model of which this is a view, or a view of a view
+        # The models that refer here and say what a deletion asks of them: see referring.py.
+        self.referring: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
 
 
 def is_model(base: Any) -> bool:

@@ -39,6 +39,24 @@ class FieldInfo:
     held: Callable[[Any], Any]
     reference: Any = None
 
+    def problem(self, value: Any) -> str:
+        """Return what keeps *value* from being stored in this field, or nothing."""
+        try:
+            self.kind.check(value)
+        except Unfit as error:
+            return f"{error.trail}: {error.reason}" if error.trail else error.reason
+        except RecursionError:
+            return "nested too deeply to be stored"
+        options = self.options
+        if options.choices is not None and value not in options.choices and value is not None:
+            return f"{value!r} is none of the choices {', '.join(map(repr, options.choices))}"
+        for validate in options.validators:
+            try:
+                validate(value)
+            except ValueError as error:
+                return str(error) or f"{value!r} was refused by {validate!r}"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:

@@ -32,7 +32,7 @@ from pymodels.planning import Pair, Plan, execute, make_plan, matcher
 from pymodels.schema import Schema
 
 if TYPE_CHECKING:
-    from pymodels.expressions import Expression
+    from pymodels.expressions import Operation
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
@@ -80,12 +80,15 @@ class Storage(Opened, ABC):
     codec: Codec = MessagePack()
     query_class: ClassVar[type[Query[Any]] | None] = None
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    may_declare: ClassVar[frozenset[Capability]] = frozenset()
+    """What a storage declares besides with some settings only, in its own ``capabilities``."""
 
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         self.name = name
         self.read_only = read_only
         self.closed = False
         self.queries: dict[Any, Query[Any]] = {}
+        self.met: dict[str, set[Any]] = {}  # the models it was used with, by their collections
         self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
         self._matchers: dict[Schema, Callable[[Any, Any], bool]] = {}
 
@@ -190,9 +193,18 @@ class Storage(Opened, ABC):
     def query(self, model: type[M], *, allow_scan: bool = True) -> Query[M]:
         """Return the query of all records of *model*, of the backend's own class."""
         query = self.query_class_of()(model, self, allow_scan=allow_scan)
+        self.meet(model.__schema__)
         if allow_scan:
             self.queries[model] = query  # a query never changes, so that one serves everybody
         return query
+
+    def meet(self, schema: Schema) -> None:
+        """Note that the storage is used with a model: see ``referring.rules_about``."""
+        models = self.met.get(schema.collection)
+        if models is None:
+            models = self.met.setdefault(schema.collection, set())
+        if schema.model is not None:
+            models.add(schema.model)
 
     @classmethod
     def query_class_of(cls) -> type[Query[Any]]:
@@ -237,6 +249,7 @@ class Storage(Opened, ABC):
         """Return the function from a key and a stored form to an instance that belongs here."""
         found = self._loaders.get(schema)
         if found is None:
+            self.home.meet(schema)
             found = self._loaders[schema] = persistence.loader(self.codec, schema, self.home)
         return found
 
@@ -290,22 +303,17 @@ class Storage(Opened, ABC):
         return persistence.save(list(instances), self, replace=replace)
 
     def delete_many(self, model: type[Model], keys: Iterable[Any]) -> int:
-        """Delete the records of *model* under *keys* in one batch; return how many there were."""
+        """Delete the records of *model* under *keys* in one batch; return how many there were.
+
+        Raises ``DeleteRefused`` if others refer to one of them and forbid it.
+        """
+        from pymodels import deleting
+
         schema: Schema = model.__schema__
         target = self.current
+        target.check_writable()
         wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
-        for _ in range(_ATTEMPTS):
-            there = [
-                (key, stored)
-                for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
-                if stored is not None and target.belongs(schema, key, stored)
-            ]
-            try:
-                target.write([Delete(schema, key, Expect.PRESENT) for key, _ in there])
-            except RecordNotFound:
-                continue  # somebody else was faster with one of them
-            return len(there)
-        raise Conflict(f"{self.name}: others keep deleting what was to be deleted")
+        return deleting.delete_keys(target, schema, wanted)
 
     def keys(self, model: type[Model]) -> Iterator[Any]:
         """Yield the keys of the records of *model*, in order."""
@@ -375,7 +383,7 @@ class Storage(Opened, ABC):
         self,
         plan: Plan,
         values: Mapping[StoredPath, Any],
-        operations: Mapping[StoredPath, Expression],
+        operations: Mapping[StoredPath, Operation],
     ) -> int | None:
         """Have the engine itself change all that *plan* finds, and count it, as one batch.
 
@@ -386,6 +394,25 @@ class Storage(Opened, ABC):
     def delete_found(self, plan: Plan) -> int | None:
         """Have the engine itself delete all that *plan* finds, and count it; None if it cannot."""
         return None
+
+    def compose(
+        self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]
+    ) -> None:
+        """Write, as one batch, what *gather* makes of the records that it finds.
+
+        *gather* is given a function that runs a plan, and returns changes that expect the records
+        as they were found. When somebody else was faster, it is called anew.
+        """
+        overtaken: Exception | None = None
+        for _ in range(_ATTEMPTS):
+            changes = gather(lambda plan: execute(self, plan))
+            try:
+                self.write(changes)
+            except (Conflict, RecordNotFound) as error:
+                overtaken = error
+                continue
+            return
+        raise Conflict(f"{self.name}: records kept changing while they were read") from overtaken
 
     def expectation(self, stored: Any) -> Revision:
         """Return the expectation that a record is still as it was when it was read."""

@@ -1,19 +1,27 @@
-"""A writer of LMDB is killed a hundred times, and nothing that it acknowledged is lost."""
+"""A writer is killed again and again, and nothing that it acknowledged is lost.
+
+On every backend that declares itself durable, and on every kind of shelf that does.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import random
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from pymodels import Field, Key, Model, get_storage
+import lmdb
+import pytest
+
+from pymodels import Field, Key, Model, ext, get_storage
+from pymodels.ext.shelve.engines import ENGINES, has
 from pymodels.testing.people import Account
 
-KILLS = 100
 SLOTS = 40
 """Accounts hold one unique value each, out of these; batches pass the values on."""
 
@@ -32,14 +40,26 @@ class Member(Model):
     batch: Field[int] = Field(index=True)
 
 
-def open_file(path: Path) -> Any:
-    return get_storage("pymodels.ext.lmdb", path=path)
+Settings: TypeAlias = dict[str, Any]
+
+DURABLE: dict[str, Settings] = {
+    "lmdb": {"backend": "pymodels.ext.lmdb"},
+    "pickled": {"backend": "pymodels.ext.pickled"},
+} | {
+    f"shelve, {kind}": {"backend": "pymodels.ext.shelve", "kind": kind}
+    for kind, engine in ENGINES.items()
+    if engine.durable and has(kind)
+}
+"""The settings of each, but for the path."""
+
+KILLS = {"lmdb": 100}
+"""How often each is killed; the others fewer times, for every batch writes more there."""
 
 
-def write(path: Path, first: int, acknowledge: int) -> None:
+def write(settings: Settings, first: int, acknowledge: int) -> None:
     """Write batches for ever; say of each, after it was saved, that it was."""
     randomness = random.Random(first)
-    with open_file(path) as storage:
+    with get_storage(settings) as storage:
         for number in range(first, first + 100_000):
             size = randomness.randrange(1, 9)
             batch = Batch(id=number, size=size, text="x" * randomness.randrange(6000))
@@ -70,14 +90,14 @@ def passed_on(storage: Any, number: int) -> list[Account]:
     return [one, other]
 
 
-def killed(path: Path, first: int, wait: float) -> list[int]:
+def killed(settings: Settings, first: int, wait: float) -> list[int]:
     """Let a child write from *first* on, kill it after a while, and return what it acknowledged."""
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(receive)
         try:
-            write(path, first, send)
+            write(settings, first, send)
         finally:
             os._exit(1)
     os.close(send)
@@ -93,9 +113,9 @@ def killed(path: Path, first: int, wait: float) -> list[int]:
     ]
 
 
-def check(path: Path, acknowledged: list[int]) -> int:
+def check(settings: Settings, acknowledged: list[int]) -> int:
     """Check everything that must be true of the file, and return the last batch in it."""
-    with open_file(path) as storage:
+    with get_storage(settings) as storage:
         batches = {batch.id: batch for batch in Batch.objects(storage)}
         assert batches.keys() >= set(acknowledged)
         members: dict[int, int] = {}
@@ -108,7 +128,8 @@ def check(path: Path, acknowledged: list[int]) -> int:
         for key, account in accounts.items():
             assert Account.objects(storage).get(login=account.login).pk == key
             assert account.visits <= max(batches)
-        assert list(unique_entries(storage)) == sorted(map(str, logins))
+        if isinstance(storage.native, lmdb.Environment):  # others make them when they open
+            assert list(unique_entries(storage)) == sorted(map(str, logins))
         return max(batches)
 
 
@@ -121,16 +142,34 @@ def unique_entries(storage: Any) -> Iterator[str]:
             yield entry[1:].decode()
 
 
-def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    path = tmp_path / "records.lmdb"
+@pytest.mark.parametrize("name", DURABLE)
+def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(
+    tmp_path: Path, name: str
+) -> None:
+    settings = {**DURABLE[name], "path": tmp_path / "records"}
+    kills = KILLS.get(name, 30)
     randomness = random.Random(1)
     acknowledged: list[int] = []
     last = 0
-    for _ in range(KILLS):
-        written = killed(path, last + 1, randomness.random() * 0.03)
+    for _ in range(kills):
+        written = killed(settings, last + 1, randomness.random() * 0.03)
         assert written, "the child was killed after its first batch, and no sooner"
         assert written == list(range(last + 1, last + 1 + len(written)))
         acknowledged += written
-        last = check(path, acknowledged)
+        last = check(settings, acknowledged)
         assert last - acknowledged[-1] in (0, 1), "one batch may be written and not acknowledged"
-    assert len(acknowledged) >= KILLS
+    assert len(acknowledged) >= kills
+
+
+def test_every_backend_that_declares_itself_durable_is_killed(tmp_path: Path) -> None:
+    covered = set()
+    for name, settings in DURABLE.items():
+        with get_storage({**settings, "path": tmp_path / name}) as storage:
+            assert "durable" in storage.capabilities
+            covered.add(settings["backend"])
+    declared = set()
+    for module in pkgutil.iter_modules(ext.__path__, "pymodels.ext."):
+        storage_class = importlib.import_module(module.name).Storage
+        if "durable" in storage_class.capabilities:
+            declared.add(module.name)
+    assert declared <= covered

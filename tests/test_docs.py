@@ -11,18 +11,22 @@ from types import ModuleType
 import pytest
 
 import pymodels
-from pymodels.ext import lmdb, memory, mongodb
+from docs import declarations
+from pymodels.ext import lmdb, memory, mongodb, pickled, shelve
 from pymodels.lookups import LOOKUPS
+from pymodels.query import Query
 from pymodels.storage import CAPABILITIES, Storage
 from tests import mongodb_server
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("backends/*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
 EXAMPLE_URI = "mongodb://localhost/?replicaSet=rs0"
 BACKENDS: dict[str, type[Storage]] = {
     "memory": memory.Storage,
     "lmdb": lmdb.Storage,
+    "pickled": pickled.Storage,
+    "shelve": shelve.Storage,
     "mongodb": mongodb.Storage,
 }
 
@@ -55,7 +59,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_example_runs(page: Path, module: ModuleType) -> None:
     """Run the examples of one page in their order, as one program."""
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
@@ -75,16 +79,60 @@ def test_every_example_runs(page: Path, module: ModuleType) -> None:
 
 def test_pages_with_examples() -> None:
     # A page whose fences are misspelt would pass above without running anything.
-    without = {page.name for page in PAGES if not any(blocks(page))}
-    assert without == {"architecture.md"} | {page.name for page in [DOCS / "README.md"]}
+    without = {page for page in PAGES if not any(blocks(page))}
+    assert without == {DOCS / name for name in ("api.md", "architecture.md", "index.md")}
 
 
 def _words(*pages: Path) -> set[str]:
     return set(re.findall(r"\w+", "\n".join(page.read_text(encoding="utf-8") for page in pages)))
 
 
-def test_every_public_name_is_documented() -> None:
-    assert set(pymodels.__all__) - _words(*DOCS.glob("*.md")) == set()
+def test_the_public_names_are_those_of_the_reference() -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    named = re.findall(
+        r"^\.\. auto(?:class|function|exception):: pymodels\.(\w+)$", text, re.MULTILINE
+    )
+    assert sorted(named) == sorted(pymodels.__all__)
+    public = {
+        name
+        for name, value in vars(pymodels).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert public == set(pymodels.__all__)
+
+
+def test_every_public_name_is_explained() -> None:
+    pages = [page for page in PAGES if page.name != "api.md"]
+    assert set(pymodels.__all__) - _words(*pages) == set()
+
+
+def test_the_tables_of_declarations_are_current() -> None:
+    text = declarations.PAGE.read_text(encoding="utf-8")
+    assert text == declarations.current(text), "run: python -m docs.declarations"
+    assert set(declarations.backends()) == set(BACKENDS)
+
+
+def _members(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("cls", "internal"),
+    [
+        # For those who write a backend, or for the core itself.
+        (pymodels.Model, {"pk"}),
+        (pymodels.Path, {"of", "parts", "owner", "literal"}),
+        (Query, {"native", "plan", "rows", "rows_with_members", "keys_for", "place"}),
+    ],
+    ids=["Model", "Path", "Query"],
+)
+def test_the_reference_lists_every_method(cls: type, internal: set[str]) -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    found = re.search(
+        rf"autoclass:: pymodels\.(?:\w+\.)?{cls.__name__}\n +:members: ([\w\s,]+)\n\n", text
+    )
+    assert found is not None
+    assert set(re.findall(r"\w+", found[1])) == _members(cls) - internal
 
 
 @pytest.mark.parametrize("page", ["queries.md", "semantics.md"])
@@ -115,7 +163,14 @@ def test_the_readme_says_what_each_backend_declares() -> None:
     }
     assert declared == {name: set(made.capabilities) for name, made in BACKENDS.items()}
     assert {row[0].split("`")[1] for row in rows} == set(CAPABILITIES)
-    assert {cell for row in rows for cell in row[1:]} <= {"yes", "no"}
+    assert {cell for row in rows for cell in row[1:]} <= {"yes", "no", "some"}
+    some = {
+        (backend, row[0].split("`")[1])
+        for row in rows
+        for backend, cell in zip(backends, row[1:], strict=True)
+        if cell == "some"
+    }
+    assert some == {(name, one) for name, made in BACKENDS.items() for one in made.may_declare}
 
 
 def test_the_page_for_backend_writers_lists_every_capability() -> None:
@@ -125,7 +180,7 @@ def test_the_page_for_backend_writers_lists_every_capability() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_documented_settings_are_those_there_are(backend: str) -> None:
-    _, *rows = _table(DOCS / "backends.md", f"### Settings of `{backend}`")
+    _, *rows = _table(DOCS / "backends" / f"{backend}.md", "## Settings")
     documented = [row[0].strip("`") for row in rows]
     assert documented == list(inspect.signature(BACKENDS[backend]).parameters)
 

@@ -1,4 +1,4 @@
-"""The two backends that `docs/writing-a-backend.md` shows in full pass the conformance suite."""
+"""The backends that the documentation shows in full pass the conformance suite."""
 
 import re
 import sys
@@ -8,22 +8,26 @@ from typing import Any
 
 from pymodels.testing import StorageTests
 
-PAGE = Path(__file__).parent.parent / "docs" / "writing-a-backend.md"
+DOCS = Path(__file__).parent.parent / "docs"
+WRITING = DOCS / "writing-a-backend.md"
+MAPPINGS = DOCS / "backends" / "mappings.md"
 
 
-def shown(title: str, name: str) -> Any:
-    """Return the module that the page shows, found by its docstring."""
-    text = PAGE.read_text(encoding="utf-8")
+def shown(title: str, name: str, page: Path = WRITING) -> Any:
+    """Return the module that a page shows, found by its docstring."""
+    text = page.read_text(encoding="utf-8")
     (source,) = re.findall(
         rf'^```python\n("""{re.escape(title)}.*?)^```$', text, re.MULTILINE | re.DOTALL
     )
     made = sys.modules[name] = ModuleType(name)
-    exec(compile(source, str(PAGE), "exec"), made.__dict__)
+    exec(compile(source, str(page), "exec"), made.__dict__)
     return made
 
 
 SQLITE = shown("Records in an SQLite file.", "shown_sqlite_store")
 PLAIN = shown("Records in a dict", "shown_plain_store")
+DBM = shown("Records in a file of dbm.dumb", "shown_dbm_store", MAPPINGS)
+DISKCACHE = shown("Records in a folder of DiskCache", "shown_diskcache_store", MAPPINGS)
 
 
 class TestSQLiteFromThePage(StorageTests):
@@ -34,3 +38,13 @@ class TestSQLiteFromThePage(StorageTests):
 class TestDictFromThePage(StorageTests):
     def make(self, path: Path) -> Any:
         return PLAIN.Storage()
+
+
+class TestDbmFromThePage(StorageTests):
+    def make(self, path: Path) -> Any:
+        return DBM.Storage(path=path / "records")
+
+
+class TestDiskCacheFromThePage(StorageTests):
+    def make(self, path: Path) -> Any:
+        return DISKCACHE.Storage(path=path / "records")

@@ -22,6 +22,11 @@ ATTRIBUTES = {
     errors.UnsavedReference: {"problems": (("boss", "is not saved"),)},
     errors.RecordInvalid: {"collection": "person", "key": 7, "field": "age"},
     errors.DuplicateKey: {"collection": "person", "field": "email", "value": "a@b"},
+    errors.DeleteRefused: {
+        "collection": "person",
+        "key": "ann",
+        "referring": (("Car", 7, "owner"),),
+    },
     errors.Conflict: {"collection": "person", "key": "ann"},
 }
 
@@ -120,6 +125,10 @@ class Person(Model):
     country: Field[Country | None] = None
 
 
+class Passport(Model):
+    holder: Field[Person] = Field(on_delete="refuse")
+
+
 class AnyPerson(Model, collection="person"):
     name: Field[str | int]
 
@@ -208,6 +217,11 @@ def duplicate_key(storage, folder):
     Person(pk="bob", name="Bob", email="a@b").save(storage)
 
 
+def delete_refused(storage, folder):
+    Passport(pk="p7", holder="ann").save(storage)
+    Person.objects(storage).where(name="Ann").delete()
+
+
 def conflict(storage, folder):
     mine, yours = (Person.objects(storage).get("ann") for _ in range(2))
     yours.age = 30
@@ -278,6 +292,7 @@ MET = {
     "MultipleFound": (multiple_found, ["'ann'", "'bob'", "age=None"]),
     "RecordInvalid": (record_invalid, ["person 'bob'", "'name'", "storage.raw(Person, 'bob')"]),
     "DuplicateKey": (duplicate_key, ["email", "'a@b'", "'ann'"]),
+    "DeleteRefused": (delete_refused, ["Person 'ann'", "Passport.holder of 'p7'", "delete those"]),
     "Conflict": (conflict, ["Person 'ann'", "changed", "read it again"]),
     "TransactionError": (transaction_error, ["committed", "storage.transaction()"]),
     "TransactionsUnsupported": (transactions_unsupported, ["simple", "no transactions"]),
@@ -348,6 +363,29 @@ def test_computing_with_values_that_do_not_go_together(storage, ann):
     with pytest.raises(errors.ValidationError, match="age") as caught:
         Person.objects(storage).update(age=F("age") + 1)
     assert "None" in str(caught.value)
+
+
+def test_what_is_computed_is_validated_like_everything_else(storage):
+    def even(number):
+        if number % 2:
+            raise ValueError("is odd")
+
+    class Counter(Model):
+        number: Field[int] = Field(default=0, validators=[even], choices=[0, 2, 4])
+        seen: Field[list[int]] = Field(default=[], validators=[lambda seen: even(len(seen))])
+
+    Counter(pk="c").save(storage)
+    counters = Counter.objects(storage)
+    for changes, name in (
+        ({"number": F("number") + 1}, "number"),
+        ({"number": F("number") + 6}, "number"),
+        ({"seen": F("seen").append(1)}, "seen"),
+    ):
+        with pytest.raises(errors.ValidationError, match=f"Counter 'c'.{name}") as caught:
+            counters.update(**changes)
+        assert [field for field, _ in caught.value.problems] == [name]
+    assert counters.update(number=F("number") + 2, seen=F("seen").append(1, 1)) == 1
+    assert storage.raw(Counter, "c") == {"number": 2, "seen": [1, 1]}
 
 
 def test_the_natural_builtin_catches_it(storage, ann, tmp_path):

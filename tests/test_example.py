@@ -244,7 +244,7 @@ def test_the_program_shows_each_question_and_agrees(tmp_path):
         assert report.body_of(question.ask).splitlines()[0] in printed
     without = sum(1 for row in countries().values() if row["iso"] != "IS")
     assert f"{without} of {len(countries())} countries have no capital here" in printed
-    assert "lmdb and memory agree on every answer" in printed
+    assert "lmdb, memory, pickled and shelve agree on every answer" in printed
 
 
 def test_the_program_fails_where_answers_differ(tmp_path, monkeypatch):
@@ -260,8 +260,11 @@ def test_the_program_fails_where_answers_differ(tmp_path, monkeypatch):
 
 
 def test_the_settings_are_one_line_away():
-    with get_storage("examples.geography.settings:COMPARED_WITH") as storage:
-        assert type(storage).__module__ == "pymodels.ext.memory"
+    assert [one["backend"] for one in program.COMPARED_WITH] == [
+        "pymodels.ext.memory",
+        "pymodels.ext.pickled",
+        "pymodels.ext.shelve",
+    ]
     settings = runpy.run_path(sys.modules["examples.geography"].__path__[0] + "/settings.py")
     assert settings["STORAGE"] is settings["LMDB"]
     assert settings["STORAGE"]["path"].name == "world.lmdb"

@@ -19,6 +19,7 @@ from pymodels import (
 from pymodels.testing.people import Account, Setting, Town
 from pymodels.testing.running import in_child
 from tests.lmdb_files import fill, numbers, open_file
+from tests.privileges import without_privileges
 
 
 @pytest.fixture
@@ -109,32 +110,6 @@ def test_reading_only(filled: Path) -> None:
         with pytest.raises(StorageReadOnly):
             storage.clear()
     assert filled.read_bytes() == before
-
-
-def without_privileges(work: Any) -> Any:
-    """Run *work* in a child that is not root: root may write everywhere."""
-
-    def run() -> Any:
-        if os.geteuid() == 0:
-            os.setgid(65534)
-            os.setuid(65534)
-        return work()
-
-    return in_child(run)
-
-
-@pytest.fixture
-def public(tmp_path: Path) -> Any:
-    """Let others pass through the folders above, which are the user's alone."""
-    changed = []
-    for folder in (tmp_path, *tmp_path.parents):
-        mode = folder.stat().st_mode
-        if not mode & 0o001 and folder.stat().st_uid == os.geteuid():
-            changed.append((folder, mode))
-            folder.chmod(mode | 0o011)
-    yield
-    for folder, mode in changed:
-        folder.chmod(mode)
 
 
 @pytest.mark.usefixtures("public")

@@ -19,7 +19,7 @@ from pymodels import (
     UnknownBackend,
     get_storage,
 )
-from pymodels.ext import lmdb, memory, mongodb
+from pymodels.ext import lmdb, memory, mongodb, pickled, shelve
 from tests import mongodb_server
 from tests.complaints import complaint
 
@@ -296,7 +296,13 @@ def test_a_backend_imports_its_own_driver_and_no_other():
 
 # --- the example ----------------------------------------------------------------------------
 
-BACKENDS = {"memory": memory, "lmdb": lmdb, "mongodb": mongodb}
+BACKENDS = {
+    "memory": memory,
+    "lmdb": lmdb,
+    "mongodb": mongodb,
+    "pickled": pickled,
+    "shelve": shelve,
+}
 
 
 def test_the_example_has_every_backend():

@@ -20,8 +20,8 @@ from pymodels import (
     StorageReadOnly,
     TransactionError,
     get_storage,
+    held,
 )
-from pymodels.ext import memory
 from pymodels.testing.people import Account, Device, Person, Town
 from pymodels.testing.running import Child, in_child, in_threads
 
@@ -245,7 +245,7 @@ def test_a_record_saved_while_a_reader_sorts_the_keys(monkeypatch: pytest.Monkey
             late.pop().save(storage)
         return done
 
-    monkeypatch.setattr(memory, "sorted", slowly, raising=False)
+    monkeypatch.setattr(held, "sorted", slowly, raising=False)
     for _ in range(3):
         list(storage.keys(Town))
     assert list(storage.keys(Town)) == [3, 4, 5, 9]

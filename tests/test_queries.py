@@ -17,3 +17,13 @@ class TestMemory(QueryTests, ValueTests):
 class TestLmdb(QueryTests, ValueTests):
     def make(self, path: Path) -> Storage:
         return get_storage(backend="pymodels.ext.lmdb", path=path / "records.lmdb")
+
+
+class TestPickled(QueryTests, ValueTests):
+    def make(self, path: Path) -> Storage:
+        return get_storage("pymodels.ext.pickled", path=path / "records.pickle")
+
+
+class TestShelve(QueryTests, ValueTests):
+    def make(self, path: Path) -> Storage:
+        return get_storage("pymodels.ext.shelve", path=path / "records")

@@ -1,5 +1,7 @@
 """Queries that have no meaning are refused when they are built: no record is ever read for them."""
 
+import operator
+
 import pytest
 
 from pymodels import (
@@ -227,6 +229,7 @@ def test_indices_are_whole_numbers(people, index):
         lambda q: q.get(age=1),
         lambda q: q & q,
         lambda q: q | q,
+        lambda q: q - q,
     ],
 )
 def test_a_slice_is_final(people, method):
@@ -272,13 +275,19 @@ def test_queries_that_do_not_belong_together(storage, people):
         people & Town.objects(storage)
     with complaint(QueryError, "Town", "Person"):
         Town.objects(storage) | people
-    with complaint(QueryError, "different storages"):
-        people & Person.objects(other)
-    with complaint(QueryError, "where("):
-        people & (Person.age > 3)
+    for combine in (operator.and_, operator.or_, operator.sub):
+        with complaint(QueryError, "different storages"):
+            combine(people, Person.objects(other))
+        with complaint(QueryError, "where(", "where_not("):
+            combine(people, Person.age > 3)
     with complaint(QueryError, "where("):
         people | Person.active
-    for misuse in (lambda: people & 3, lambda: people | None, lambda: len(people)):
+    for misuse in (
+        lambda: people & 3,
+        lambda: people | None,
+        lambda: people - [],
+        lambda: len(people),
+    ):
         with pytest.raises(TypeError):
             misuse()
 
@@ -336,9 +345,53 @@ def test_updates_that_have_no_meaning(people):
     for wrong in (None, [1], {"a": 1}, True):
         with complaint(OperandInvalid, "F computes", repr(wrong)):
             F("age") + wrong
+    for build in (
+        lambda: F("age") + F("tags").append("x"),
+        lambda: F("tags").append("x") + 1,
+        lambda: 2 * F("tags").remove("x"),
+    ):
+        with complaint(OperandInvalid, "F('tags')", "is a list", "numbers"):
+            build()
     for wrong in ("", 3, None, Person.age):
         with complaint(OperandInvalid, 'F("age")'):
             F(wrong)
+
+
+def test_changes_of_lists_that_have_no_meaning(people):
+    tags = F("tags")
+    for build in (tags.append, tags.remove, tags.add_to_set, tags.append("x").remove):
+        with complaint(OperandInvalid, 'F("tags")', "members"):
+            build()
+    with complaint(OperandInvalid, "Person.name", "holds text", "list or a set"):
+        people.update(name=F("name").append("x"))
+    with complaint(OperandInvalid, "Person.table", "holds mapping"):
+        people.update(table=F("table").remove("x"))
+    with complaint(OperandInvalid, "Person.pair", "tuple", "give a new one"):
+        people.update(pair=F("pair").append(1))
+    with complaint(OperandInvalid, "Person.addresses", "'tags'", "update(tags="):
+        people.update(addresses=tags.append("x"))
+    with complaint(UnknownField, "F('tagss')", "did you mean 'tags'"):
+        people.update(tags=F("tagss").append("x"))
+    with complaint(ValidationError, "Person.tags", "text", "3"):
+        people.update(tags=tags.append("x", 3))
+    with complaint(ValidationError, "Person.addresses", "Address", "'Rome'"):
+        people.update(addresses=F("addresses").append("Rome"))
+    with complaint(ValidationError, "Person.anything", "nan"):
+        people.update(anything=F("anything").append(float("nan")))
+    with complaint(OperandInvalid, "Person.tags", "F is for update()"):
+        people.where(tags=tags.append("x"))
+
+
+def test_changes_of_lists_are_plain_data():
+    change = F("tags").append("a", "b").remove("c")
+    assert change == F("tags").append("a", "b").remove("c")
+    assert change != F("tags").append("a").remove("c")
+    assert repr(change) == "F('tags').append('a', 'b').remove('c')"
+    assert [(step.name, step.members) for step in change.steps] == [
+        ("append", ("a", "b")),
+        ("remove", ("c",)),
+    ]
+    assert change.source == F("tags")
 
 
 def test_select_values_and_group_by_need_names(people):

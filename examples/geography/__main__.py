@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from examples.geography import report
 from examples.geography.load import Source, load
 from examples.geography.models import Country
 from examples.geography.queries import QUESTIONS, Question, Rows, explained
+from examples.geography.settings import COMPARED_WITH
 from pymodels import get_storage
 from pymodels.loading import Settings
 from pymodels.storage import Storage
@@ -34,16 +35,16 @@ class Run:
 
 def main(
     settings: Settings = f"{SETTINGS}:STORAGE",
-    compared_with: Settings = f"{SETTINGS}:COMPARED_WITH",
+    compared_with: Sequence[Settings] = COMPARED_WITH,
     *,
     console: Console | None = None,
     cities_of: Collection[str] | None = None,
 ) -> int:
-    """Load the world twice and ask the same of both; return 1 unless the answers are the same.
+    """Load the world into each storage and ask them all the same; return 1 if answers differ.
 
     Args:
         settings: the storage whose answers are shown.
-        compared_with: the one that must give the same.
+        compared_with: those that must give the same.
         console: where to print.
         cities_of: the codes of the countries to take cities of, to be quicker; by default all.
     """
@@ -62,12 +63,14 @@ def main(
         explanation = Text(str(explained(world)))
         report.question(console, "How a query is answered", explained, explanation)
 
-    with get_storage(compared_with) as other:
-        report.heading(console, f"The same, from {other.name}")
-        comparison = Run(other.name.split()[0], _load(other, source, console))
-        _ask(other, comparison)
+    runs = [run]
+    for others in compared_with:
+        with get_storage(others) as other:
+            report.heading(console, f"The same, from {other.name}")
+            runs.append(Run(other.name.split()[0], _load(other, source, console)))
+            _ask(other, runs[-1])
 
-    return _compare(run, comparison, console)
+    return _compare(runs, console)
 
 
 def _load(world: Storage, source: Source, console: Console) -> float:
@@ -98,23 +101,23 @@ def _show_capitals(world: Storage, console: Console) -> None:
     console.print(Text(", ".join(named), style="dim"))
 
 
-def _compare(run: Run, comparison: Run, console: Console) -> int:
-    rows = [("loading", run.loading, comparison.loading)]
+def _compare(runs: Sequence[Run], console: Console) -> int:
     titles = [question.title for question in QUESTIONS]
-    rows += zip(titles, run.times, comparison.times, strict=True)
-    console.print(report.times(("", run.name, comparison.name), rows))
+    rows = [("loading", [run.loading for run in runs])]
+    rows += zip(titles, map(list, zip(*(run.times for run in runs), strict=True)), strict=True)
+    console.print(report.times(("", *(run.name for run in runs)), rows))
 
-    differences = 0
-    for title, here, there in zip(titles, run.answers, comparison.answers, strict=True):
-        if here != there:
-            differences += 1
-            console.print(Text(f"Not the same: {title}", style="bold red"))
-            console.print(Text(f"  {run.name}: {here}\n  {comparison.name}: {there}"))
+    shown, differences = runs[0], 0
+    for other in runs[1:]:
+        for title, here, there in zip(titles, shown.answers, other.answers, strict=True):
+            if here != there:
+                differences += 1
+                console.print(Text(f"Not the same: {title}", style="bold red"))
+                console.print(Text(f"  {shown.name}: {here}\n  {other.name}: {there}"))
     if differences:
         return 1
-    verdict = (
-        f"{len(titles)} questions, and {run.name} and {comparison.name} agree on every answer."
-    )
+    *names, last = (run.name for run in runs)
+    verdict = f"{len(titles)} questions: {', '.join(names)} and {last} agree on every answer."
     console.print(Text(verdict, style="bold green"))
     return 0
 

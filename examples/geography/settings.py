@@ -1,10 +1,14 @@
 """Where the demonstration keeps its records."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
 
 LMDB = {
     "backend": "pymodels.ext.lmdb",
-    "path": Path(__file__).with_name("world.lmdb"),
+    "path": _HERE / "world.lmdb",
 }
 
 MEMORY = {
@@ -18,8 +22,19 @@ MONGODB = {
     "database": "geography",
 }
 
+PICKLED = {
+    "backend": "pymodels.ext.pickled",
+    "path": _HERE / "world.pickle",
+}
+
+SHELVE = {
+    "backend": "pymodels.ext.shelve",
+    "path": _HERE / "world.shelf",
+    "kind": "dbm.sqlite3",
+}
+
 # The one line that decides where the world is kept. Nothing else in this example knows.
 STORAGE = LMDB
 
-# The demonstration then asks the same questions here, and compares the answers and the time.
-COMPARED_WITH = MEMORY
+# The demonstration then asks the same questions here, and compares the answers and the times.
+COMPARED_WITH: Sequence[Mapping[str, Any]] = [MEMORY, PICKLED, SHELVE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -54,6 +55,23 @@ class QueryTests(LookupTests, OrderTests):
             objects.get(12345)
         with pytest.raises(RecordNotFound):
             objects.where(twin=2).get(1)
+
+    def test_queries_combine(self, loaded: Storage) -> None:
+        objects = Sample.objects(loaded).order_by("-text")
+        everything, some = keys_of(objects), _some_conditions()
+        for first, second in itertools.pairwise(some):
+            left, right = objects.where(first), objects.where(second)
+            one, other = keys_of(left), keys_of(right)
+            for found, wanted in (
+                (left & right, [key for key in one if key in other]),
+                (left - right, [key for key in one if key not in other]),
+                (left | right, [key for key in everything if key in one or key in other]),
+                (objects - right, [key for key in everything if key not in other]),
+            ):
+                check(differences(found, keys_of(found), wanted))
+            assert (left - right).count() == len(set(one) - set(other))
+            assert not (left - left).exists()
+            assert not (left - objects).exists()
 
     def test_values_are_distinct(self, loaded: Storage) -> None:
         for name in ("flag", "whole", "text", "exact", "anything", "bag__x", "pk"):

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from pymodels import StorageClosed, StorageReadOnly, UsageError
+from pymodels.testing.deletions import DeletionTests
 from pymodels.testing.fidelity import FidelityTests
 from pymodels.testing.iterating import IterationTests
+from pymodels.testing.lists import ListTests, MemberTests
 from pymodels.testing.people import Person, Setting, Town
+from pymodels.testing.prefetching import PrefetchTests
 from pymodels.testing.relations import ReferenceTests
 from pymodels.testing.saving import SavingTests
 from pymodels.testing.uniqueness import UniqueTests
@@ -52,7 +55,16 @@ READS: dict[str, Callable[[Any, Person], object]] = {
 
 
 class RecordTests(
-    SavingTests, FidelityTests, UniqueTests, ViewTests, ReferenceTests, IterationTests
+    SavingTests,
+    FidelityTests,
+    UniqueTests,
+    ViewTests,
+    ReferenceTests,
+    PrefetchTests,
+    DeletionTests,
+    ListTests,
+    MemberTests,
+    IterationTests,
 ):
     """All about records, and the storage that holds them."""
 

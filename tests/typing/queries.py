@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from pymodels import F, Field, Model, get_storage
+from pymodels import F, Field, Model, Related, get_storage
 from pymodels.query import Query
 from pymodels.storage import Storage
 
@@ -13,6 +13,14 @@ class Person(Model):
     name: Field[str]
     age: Field[int | None] = Field(default=None)
     visits: Field[int] = Field(default=0)
+
+
+class Town(Model):
+    people: Related[Resident] = Related("Resident", "town")
+
+
+class Resident(Model):
+    town: Field[Town | None] = Field(default=None, on_delete="cascade")
 
 
 class Adult(Person, must_have={"age__gte": 18}):
@@ -42,6 +50,9 @@ def chains(storage: Storage) -> None:
     assert_type(people.where_not(age=3).order_by("-age", Person.name), Query[Person])
     assert_type(people.reverse().unordered(), Query[Person])
     assert_type(people & people | people, Query[Person])
+    assert_type(people - people, Query[Person])
+    residents = Resident.objects(storage)
+    assert_type(residents.prefetch("town", Resident.town, Town.people), Query[Resident])
     assert_type(people[:10], Query[Person])
     assert_type(Guest.objects(storage)[2:], Query[Guest])
 
@@ -60,6 +71,7 @@ def answers(storage: Storage) -> None:
     assert_type(people.count(), int)
     assert_type(people.exists(), bool)
     assert_type(people.update(visits=F("visits") + 1), int)
+    assert_type(people.update(tags=F("tags").append("x").remove("y").add_to_set("z")), int)
     assert_type(people.delete(), int)
     assert_type(people.group_by("age").count(), list[tuple[Any, ...]])
     assert_type(Guest.objects(storage).first().job, str)

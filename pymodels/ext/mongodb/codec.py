@@ -16,8 +16,9 @@ import msgspec
 from bson.decimal128 import Decimal128
 
 from pymodels.changes import Patch, StoredPath
-from pymodels.codecs import Codec, MessagePack
+from pymodels.codecs import Codec
 from pymodels.errors import ModelError
+from pymodels.ext.mongodb.computing import computed
 from pymodels.ext.mongodb.values import (
     EPOCH,
     EPOCH_IN_UTC,
@@ -185,7 +186,7 @@ class Bson(Codec):
     def apply(self, stored: Document, patch: Patch) -> Document:
         changes = dict(patch.set)
         if patch.operations:
-            changes |= self.computed(stored, patch)
+            changes |= computed(self, stored, patch)
         found = dict(stored)
         for path, value in changes.items():
             if len(path) > 1 and type(value) is datetime:
@@ -197,11 +198,6 @@ class Bson(Codec):
             elif path[0] in found:
                 found[path[0]] = _removed(found[path[0]], path[1:])
         return found
-
-    def computed(self, stored: Document, patch: Patch) -> dict[StoredPath, Any]:
-        """Return what the operations of a patch give for one record."""
-        # The one way to compute an operation; it asks of its codec what this one has as well.
-        return MessagePack._compute(self, stored, patch)  # type: ignore[arg-type]
 
 
 def check_name(name: str, where: str) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo import errors as driver
 
 from pymodels.changes import Patch, StoredPath
-from pymodels.expressions import Arithmetic, Constant, Expression, F
+from pymodels.expressions import Arithmetic, Constant, F, ListChange, Operation
+from pymodels.ext.mongodb.codec import is_plain_list
 from pymodels.ext.mongodb.documents import patch_update
 from pymodels.ext.mongodb.paths import is_known
-from pymodels.kinds import Kind, Scalar, Union
+from pymodels.kinds import Array, Kind, Scalar, Union, array_in
 from pymodels.planning import Plan
-from pymodels.schema import Schema
+from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
     from pymodels.ext.mongodb.filters import Filter
@@ -65,7 +66,7 @@ def update_for(
     storage: Storage,
     schema: Schema,
     values: Mapping[StoredPath, Any],
-    operations: Mapping[StoredPath, Expression],
+    operations: Mapping[StoredPath, Operation],
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Return the server's update, and the filter of records that it would change in another way.
 
@@ -79,6 +80,14 @@ def update_for(
     unfit: list[dict[str, Any]] = []
     for path, expression in operations.items():
         info = schema.stored[path[0]]
+        if isinstance(expression, ListChange):
+            listed = _list_step(info, expression)
+            if listed is None:
+                return None
+            operator, members, misfit = listed
+            update.setdefault(operator, {})[path[0]] = members
+            unfit.append(misfit)
+            continue
         found = _step(schema, path[0], info.kind, expression)
         if found is None:
             return None
@@ -88,7 +97,39 @@ def update_for(
     return update, ({"$or": unfit} if unfit else {})
 
 
-def _step(schema: Schema, name: str, kind: Kind, expression: Expression) -> tuple[str, int] | None:
+_MEMBERS: Final = {
+    str: ["string"],
+    int: ["int", "long"],
+    float: ["double"],
+    bool: ["bool"],
+}
+
+
+def _list_step(info: FieldInfo, change: ListChange) -> tuple[str, Any, dict[str, Any]] | None:
+    """Return the operator, its operand, and the filter of records where it would mean less.
+
+    None for sets, which are sorted, lists with constraints, and more steps than one.
+    """
+    kind, name = info.kind, info.stored
+    limited = info.options.choices is not None or info.options.validators
+    if len(change.steps) > 1 or limited or not is_known(name) or not is_plain_list(kind):
+        return None
+    array = array_in(kind)
+    if not isinstance(array, Array) or array.shape is not list or array.length is not None:
+        return None
+    types = _MEMBERS[array.item.annotation]
+    wrong_member = {name: {"$elemMatch": {"$not": {"$type": types}}}}
+    misfit = {"$or": [{name: {"$not": {"$type": "array"}}}, wrong_member]}
+    (step,) = change.steps
+    members = [float(m) for m in step.members] if types == ["double"] else list(step.members)
+    if step.name == "append":
+        return "$push", {"$each": members}, misfit
+    if step.name == "remove":
+        return "$pull", {"$in": members}, misfit
+    return "$addToSet", {"$each": members}, misfit
+
+
+def _step(schema: Schema, name: str, kind: Kind, expression: Operation) -> tuple[str, int] | None:
     """Return what is added to an int field, or what it is multiplied by; None for all else."""
     if not _is_int(kind) or not is_known(name):
         return None
@@ -117,7 +158,7 @@ def update_found(
     storage: Storage,
     plan: Plan,
     values: Mapping[StoredPath, Any],
-    operations: Mapping[StoredPath, Expression],
+    operations: Mapping[StoredPath, Operation],
 ) -> Any:
     """Return the work that updates all that *plan* finds, in a session; None for Python."""
     made = update_for(storage, plan.schema, values, operations) if is_whole(plan) else None

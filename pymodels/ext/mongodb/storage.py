@@ -17,7 +17,7 @@ from pymodels.errors import (
     SettingsError,
     TransactionError,
 )
-from pymodels.expressions import Expression
+from pymodels.expressions import Operation
 from pymodels.ext.mongodb import client as clients
 from pymodels.ext.mongodb import engine, grouping, indexes, reading, writing
 from pymodels.ext.mongodb.codec import Bson
@@ -370,7 +370,7 @@ class Storage(CoreStorage):
         self,
         plan: Plan,
         values: Mapping[StoredPath, Any],
-        operations: Mapping[StoredPath, Expression],
+        operations: Mapping[StoredPath, Operation],
     ) -> int | None:
         return self._by_engine(plan, lambda: engine.update_found(self, plan, values, operations))
 
