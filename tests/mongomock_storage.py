@@ -43,6 +43,9 @@ class Storage(MongoStorage):
         found.bulk_write = lambda requests, **_: _one_by_one(found, requests)
         return found
 
+    def _has_transactions(self) -> bool:
+        return False
+
     @property
     def revision(self) -> Any:
         database = self.native

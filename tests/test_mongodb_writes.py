@@ -328,3 +328,48 @@ def test_an_update_or_delete_of_one_record_is_one_command(storage: Any) -> None:
     assert one.delete() == 0
     assert sent() == ["delete", "delete"]
     assert Sheet.objects(storage).count() == 1
+
+
+# --- lists ----------------------------------------------------------------------------------
+
+
+class Bag(Model):
+    tags: Field[list[str] | None] = Field(default=[])
+    numbers: Field[list[int]] = Field(default=[])
+    members: Field[set[str]] = Field(default=set())
+
+
+LIST_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "append": (F("tags").append("x", "x"), {"$push": {"tags": {"$each": ["x", "x"]}}}),
+    "remove": (F("tags").remove("a", "$b"), {"$pull": {"tags": {"$in": ["a", "$b"]}}}),
+    "add_to_set": (F("tags").add_to_set("a", "y"), {"$addToSet": {"tags": {"$each": ["a", "y"]}}}),
+}
+AFTER = {
+    "append": [["a", "$b", "a", "x", "x"], ["c", "x", "x"]],
+    "remove": [[], ["c"]],
+    "add_to_set": [["a", "$b", "a", "y"], ["c", "a", "y"]],
+}
+
+
+@pytest.mark.parametrize("name", LIST_CHANGES)
+def test_a_list_is_changed_by_the_server(storage: Any, name: str) -> None:
+    change, update = LIST_CHANGES[name]
+    storage.save_all([Bag(pk="1", tags=["a", "$b", "a"]), Bag(pk="2", tags=["c"])])
+    COMMANDS.sent.clear()
+    assert Bag.objects(storage).update(tags=change) == 2
+    (command,) = [one for one in COMMANDS.sent if "update" in one]
+    assert command["updates"][0]["u"] == update
+    assert Bag.objects(storage).order_by("pk").count() == 2
+    assert [tags for (tags,) in Bag.objects(storage).select("tags")] == AFTER[name]
+
+
+def test_a_list_that_only_python_changes_rightly(storage: Any) -> None:
+    storage.save_all([Bag(pk="1", tags=None, members={"b"}), Bag(pk="2", tags=["a"])])
+    bags = Bag.objects(storage)
+    assert bags.update(tags=F("tags").append("x")) == 2  # MongoDB refuses to push onto null
+    assert [one.tags for one in bags] == [["x"], ["a", "x"]]
+    assert bags.update(members=F("members").add_to_set("a")) == 2  # a set is stored sorted
+    document = storage.collection(Bag.__schema__).find_one({"_id": "1"})
+    assert document["members"] == ["a", "b"]
+    assert bags.update(tags=F("tags").remove("x").append("y")) == 2
+    assert [one.tags for one in bags] == [["y"], ["a", "y"]]
