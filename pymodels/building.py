@@ -33,7 +33,7 @@ from pymodels.schema import FieldInfo, Index, Schema
 
 def try_to_build(cls: Any) -> None:
     try:
-        _build_now(cls)
+        _build_now(cls, declaring=cls)
     except Unresolved:
         note_unresolved(cls)
         # Keep what a function's body knew; a module's names are found in the module later.
@@ -54,7 +54,7 @@ def build(cls: Any) -> Schema:
         raise ModelError(f"{cls.__name__}: {error}") from None
 
 
-def _build_now(cls: Any) -> Schema:
+def _build_now(cls: Any, declaring: Any = None) -> Schema:
     """Resolve everything that *cls* declares and give it its schema."""
     declared: Declared = cls.__declared__
     lineage = [base for base in lineage_of(cls) if not is_abstract(base) or base is cls]
@@ -63,7 +63,9 @@ def _build_now(cls: Any) -> Schema:
     for base in reversed(lineage):
         for name, options in base.__declared__.fields.items():
             try:
-                annotation = evaluate(base.__declared__.annotations[name], base.__declared__)
+                annotation = evaluate(
+                    base.__declared__.annotations[name], base.__declared__, declaring
+                )
                 if isinstance(annotation, type) and issubclass(annotation, Field):
                     raise ModelError(
                         f"name the type in brackets, as in {annotation.__name__}[str] (a type "

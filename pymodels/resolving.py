@@ -64,14 +64,19 @@ class Unresolved(Exception):
     """A name in an annotation is not to be found yet."""
 
 
-def evaluate(annotation: Any, declared: Declared) -> Any:
-    """Return *annotation* with every name in it resolved."""
+def evaluate(annotation: Any, declared: Declared, declaring: Any = None) -> Any:
+    """Return *annotation* with every name in it resolved.
+
+    *declaring* is the model whose class statement is under way, if one is: then no name is looked
+    for where the statement does not see it, since what is meant may be declared further down, and
+    another model may go by the same name.
+    """
     if isinstance(annotation, Elsewhere):
-        return evaluate(annotation.annotation, annotation.declared)
+        return evaluate(annotation.annotation, annotation.declared, declaring)
     if isinstance(annotation, ForwardRef):
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):
-        names = _Names(declared)
+        names = _Names(declared, declaring)
         try:
             # The text is the class body's own source, as typing.get_type_hints evaluates it too.
             value = eval(annotation, {}, names)  # noqa: S307
@@ -81,17 +86,19 @@ def evaluate(annotation: Any, declared: Declared) -> Any:
             ) from None
         except (TypeError, SyntaxError, AttributeError) as error:
             raise ModelError(f"the annotation {annotation!r} has no meaning: {error}") from error
-        return evaluate(value, declared)
+        return evaluate(value, declared, declaring)
     arguments = get_args(annotation)
     if not arguments:
         return annotation
     origin = get_origin(annotation)
     if origin is Annotated:
-        inner = evaluate(arguments[0], declared)
+        inner = evaluate(arguments[0], declared, declaring)
         return Annotated[(inner, *arguments[1:])]
     if origin is typing.Literal:
         return annotation
-    resolved = tuple(evaluate(a, declared) if a is not Ellipsis else a for a in arguments)
+    resolved = tuple(
+        evaluate(a, declared, declaring) if a is not Ellipsis else a for a in arguments
+    )
     if resolved == arguments:
         return annotation
     if origin in (typing.Union, UnionType):
@@ -102,8 +109,9 @@ def evaluate(annotation: Any, declared: Declared) -> Any:
 class _Names(dict[str, Any]):
     """The names that an annotation may use: local, of the module, builtin, or any model's."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, declaring: Any) -> None:
         super().__init__()
+        self.declaring = declaring
         self.global_names = declared.global_names
         self.local_names = declared.local_names or {}
         self.home = declared.module
@@ -115,14 +123,20 @@ class _Names(dict[str, Any]):
             return self.global_names[name]
         if hasattr(builtins, name):
             return getattr(builtins, name)
-        found = model_named(name, self.home)
+        if self.declaring is None:
+            found = model_named(name, self.home)
+        else:
+            found = self.declaring if name == self.declaring.__name__ else None
         if found is None:
             raise NameError(f"name {name!r} is not defined", name=name)
         return found
 
 
 def model_named(name: str, module: str) -> Any:
-    """Return the model called *name*, the latest in *module* if there are several, or None."""
+    """Return the model called *name*, or None: the latest in *module*, else the only one.
+
+    Raises ``ModelError`` if several other modules have one.
+    """
     from pymodels.models import Model
 
     found: list[Any] = []
@@ -133,7 +147,15 @@ def model_named(name: str, module: str) -> Any:
             if cls.__name__ == name:
                 found.append(cls)
     near = [cls for cls in found if cls.__module__ == module]
-    return (near or found or [None])[-1]
+    if near:
+        return near[-1]
+    modules = sorted({cls.__module__ for cls in found})
+    if len(modules) > 1:
+        raise ModelError(
+            f"{name!r} may be a model of {' or of '.join(modules)}: import the one that is meant "
+            f"where {module} refers to it"
+        )
+    return found[-1] if found else None
 
 
 def without_models(annotation: Any) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
@@ -189,3 +190,45 @@ def test_mistakes_in_text_name_the_field():
 
         class Other(Model):
             x: Field[complex]
+
+
+# --- models of one name in several modules --------------------------------------------------
+
+
+def module(name, *lines):
+    """Run *lines* as a module of its own, and return it."""
+    made = ModuleType(name)
+    made.__dict__["__name__"] = name
+    source = ["from __future__ import annotations", "from pymodels import *", *lines]
+    exec("\n".join(source), made.__dict__)
+    return made
+
+
+def test_what_is_declared_further_down_is_meant_and_no_namesake():
+    first = module("first_zoo", "class Keeper(Model): pass")
+    second = module(
+        "second_zoo",
+        "class Cage(Model):",
+        "    keeper: Field[Keeper | None] = None",
+        "class Keeper(Model): pass",
+    )
+    assert second.Cage.__schema__.references["keeper"].reference is second.Keeper
+    assert second.Keeper is not first.Keeper
+
+
+def test_a_model_of_another_module_is_found_if_it_is_the_only_one():
+    first = module("first_port", "class Ferryboat(Model): pass")
+    second = module(
+        "second_port", "class Berth(Model):", "    boat: Field[Ferryboat | None] = None"
+    )
+    assert second.Berth.__schema__.references["boat"].reference is first.Ferryboat
+
+
+def test_which_of_two_modules_is_not_guessed():
+    modules = [module(name, "class Lighthouse(Model): pass") for name in ("a_coast", "b_coast")]
+    third = module(
+        "third_coast", "class Rock(Model):", "    on_it: Field[Lighthouse | None] = None"
+    )
+    with complaint(ModelError, "Rock.on_it", "a_coast or of b_coast", "import", "third_coast"):
+        _ = third.Rock.__schema__
+    assert len(modules) == 2
