@@ -153,4 +153,11 @@ $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
 	@$(pip) install --constraint constraints.txt --editable '.[dev]'
 	@# If pyright cannot start, say so here rather than in the middle of the tests.
 	@$(run) -m pyright --version
+	@# The tests run against a real mongod, which needs two libraries of the system.
+	@$(run) -m tests.mongodb_server --version >/dev/null 2>&1 \
+	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    $(say) 'Installing libcurl4 and libssl3 with apt-get, for mongod'; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libcurl4 libssl3; \
+	fi
+	@$(run) -m tests.mongodb_server --version
 	@touch $(VENV)/.demo $@

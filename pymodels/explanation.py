@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
 from pymodels.planning import Pair, Plan, finish
 
 if TYPE_CHECKING:
     from pymodels.storage import Storage
+
+_SAID_ABOVE: Final = frozenset({"native", "order"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Explanation:
             "sorted by": self.sorted_by,
             "read": f"{self.read} for {self.returned} returned",
             "time": f"{self.milliseconds:.2f} ms",
+            **{name: value for name, value in self.details.items() if name not in _SAID_ABOVE},
         }
         if self.expected is not None:
             lines["expected"] = f"{self.expected} to be read"

@@ -120,7 +120,10 @@ def key_kind(declared: Any) -> KeyKind:
         return KEY_KINDS[declared]
     except (KeyError, TypeError):
         known = ", ".join(sorted(kind.__name__ for kind in KEY_KINDS))
-        raise ModelError(f"Key[{declared!r}]: a primary key is one of {known}") from None
+        raise ModelError(
+            f"Key[{declared!r}]: a primary key is one of {known}; the module of a backend may add "
+            "others when it is imported"
+        ) from None
 
 
 def kind_named(name: str) -> KeyKind:

@@ -72,6 +72,14 @@ class Native(Generic[FragmentT]):
         """Return how the engine yields records in this order, ties by key, *descending* or not."""
         return NotImplemented
 
+    def group_by(self, places: Sequence[Place], function: str, counted: Place | None) -> Any:
+        """Return what has the engine compute a value for each group, for ``Storage.group``.
+
+        *function* is ``"count"``, ``"sum"``, ``"avg"``, ``"min"`` or ``"max"``, the last four of
+        *counted*. Without places, all records are one group.
+        """
+        return NotImplemented
+
 
 @dataclass(slots=True)  # a frozen one takes longer to make than most plans take to think of
 class Plan:
@@ -106,6 +114,11 @@ class Plan:
     def exact(self) -> bool:
         """Whether the engine alone decides which records are wanted."""
         return self.rest == conditions.EVERYTHING
+
+    @property
+    def is_left_to_engine(self) -> bool:
+        """Whether Python finishes nothing but the order."""
+        return self.exact and not self.offset and self.limit is None
 
     @property
     def scans(self) -> bool:

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
 
 from pymodels import conditions, persistence
-from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
+from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision, StoredPath
 from pymodels.codecs import Codec, MessagePack
 from pymodels.errors import (
     Conflict,
@@ -24,6 +24,7 @@ from pymodels.errors import (
     StorageReadOnly,
     TransactionError,
     TransactionsUnsupported,
+    Unsupported,
     UsageError,
 )
 from pymodels.keys import KeyKind, other_keys
@@ -32,9 +33,11 @@ from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
     from pymodels.columns import Column
+    from pymodels.expressions import Operation
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
+    from pymodels.watching import Feed
 
 M = TypeVar("M", bound="Model")
 D = TypeVar("D")
@@ -57,6 +60,7 @@ CAPABILITIES: Final[Mapping[Capability, str]] = {
     "snapshot": "an iteration sees the records as they were when it began",
     "unique": "unique fields are enforced, whoever writes",
     "nul": "text may hold the NUL character",
+    "watch": "changes are told as they are made, by whomever",
 }
 """What a backend can declare, and what each declaration promises."""
 
@@ -232,9 +236,23 @@ class Storage(Opened, ABC):
         """Return how many records the engine is thought to find for *plan*, None if unknown."""
         return plan.expected
 
+    def group(self, plan: Plan, asked: Any) -> list[tuple[Any, ...]] | None:
+        """Have the engine group what *plan* finds, as ``Native.group_by`` says; None for Python.
+
+        A row for each group, in any order: the values that it is a group by, and the result.
+        """
+        return None
+
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""
         return {"native": plan.native, "order": plan.native_order}
+
+    def watch(self, query: Query[M], after: str | None, wait: float | None) -> Feed[M]:
+        """Begin to listen to the changes of a query's records; see ``Query.watch``."""
+        raise Unsupported(
+            f"{self.name}: the backend {type(self).__module__} does not tell of changes; ask for "
+            "the records again"
+        )
 
     def read_one(self, schema: Schema, key: Any) -> Any | None:
         """Return the stored form under one key, or None."""
@@ -390,6 +408,22 @@ class Storage(Opened, ABC):
         raise Conflict(
             f"{self.name}: {plan.schema.name} records kept changing while they were rewritten"
         ) from overtaken
+
+    def update_found(
+        self,
+        plan: Plan,
+        values: Mapping[StoredPath, Any],
+        operations: Mapping[StoredPath, Operation],
+    ) -> int | None:
+        """Have the engine itself change all that *plan* finds, and count it, as one batch.
+
+        None, where ``rewrite`` has to do it: always, unless a backend knows better.
+        """
+        return None
+
+    def delete_found(self, plan: Plan) -> int | None:
+        """Have the engine itself delete all that *plan* finds, and count it; None if it cannot."""
+        return None
 
     def compose(
         self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]

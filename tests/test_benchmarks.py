@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import growth
+from benchmarks import growth, mongodb
 from benchmarks.__main__ import main
 from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
@@ -12,6 +12,7 @@ from benchmarks.library import Library, in_lmdb, in_memory
 from benchmarks.measuring import Disagreement, measure
 from benchmarks.tables import README, marks, write
 from benchmarks.workload import steps
+from tests import mongodb_server
 
 SIDES = (RawLmdb, in_lmdb, in_memory, RawSqlite)
 
@@ -79,7 +80,7 @@ def test_the_tables_are_written_in_their_place(tmp_path, capsys):
     assert "| fetch all " in printed
     write("new", "measured", readme)
     assert readme.read_text() == f"before\n{begin}\nnew\n{end}after\n"
-    for name in ("measured", growth.MARK):
+    for name in ("measured", growth.MARK, mongodb.MARK):
         assert all(README.read_text().count(mark) == 1 for mark in marks(name))
 
 
@@ -110,3 +111,21 @@ def test_growth_is_printed(capsys):
     printed = capsys.readouterr().out
     assert "| lmdb, 1,000 " in printed
     assert "| memory, 200 " in printed
+
+
+def test_mongodb_beside_the_driver_and_mongoengine():
+    compared = mongodb.compare(mongodb_server.uri(), count=200, rounds=2)
+    assert [one.title for one in compared] == [
+        step.title for step in mongodb.steps(200) if step.title
+    ]
+    for one in compared:
+        assert len(set(map(len, one.took.values()))) == 1
+        assert all(one.each(side) > 0 for side in mongodb.SIDES)
+
+
+@pytest.mark.parametrize("side", mongodb.SIDES)
+def test_a_side_of_mongodb_that_changes_less_is_noticed(monkeypatch, side):
+    monkeypatch.setattr(mongodb.SIDES[side], "save_held", lambda self, age: None)
+    monkeypatch.setattr(mongodb.SIDES[side], "update", lambda self, keys, age: None)
+    with pytest.raises(Disagreement, match="what is left"):
+        mongodb.compare(mongodb_server.uri(), count=100, rounds=1)

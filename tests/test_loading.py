@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,8 @@ from pymodels import (
     UnknownBackend,
     get_storage,
 )
-from pymodels.ext import lmdb, memory, pickled, shelve
+from pymodels.ext import lmdb, memory, mongodb, pickled, shelve
+from tests import mongodb_server
 from tests.complaints import complaint
 
 MEMORY = {"backend": "pymodels.ext.memory"}
@@ -294,7 +296,13 @@ def test_a_backend_imports_its_own_driver_and_no_other():
 
 # --- the example ----------------------------------------------------------------------------
 
-BACKENDS = {"memory": memory, "lmdb": lmdb, "pickled": pickled, "shelve": shelve}
+BACKENDS = {
+    "memory": memory,
+    "lmdb": lmdb,
+    "mongodb": mongodb,
+    "pickled": pickled,
+    "shelve": shelve,
+}
 
 
 def test_the_example_has_every_backend():
@@ -311,7 +319,10 @@ def test_the_example_has_every_backend():
 
 @pytest.mark.parametrize("name", settings_example.DATABASES)
 def test_every_entry_of_the_example_loads(name, folder):
-    with get_storage(f"settings_example:DATABASES.{name}") as storage:
+    given = {}
+    if name == "mongodb":  # the entry as it stands asks for a server where everybody has theirs
+        given = {"uri": mongodb_server.uri(), "collection_prefix": f"{uuid4()}_"}
+    with get_storage(f"settings_example:DATABASES.{name}", **given) as storage:
         assert type(storage) is BACKENDS[name].Storage
         Person(pk="a", name="Ann").save(storage)
         assert len(storage) == 1
