@@ -109,16 +109,16 @@ format: $(VENV)/.dev  ## format the code, and mend what ruff can mend
 	@$(run) -m ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev  ## measure the speed, as ratios to the raw drivers
+bench: $(VENV)/.bench  ## measure the speed beside other mappers, and as ratios to LMDB by hand
 	@$(say) 'Benchmarks'
-	@$(run) -m benchmarks
+	@$(run) -m benchmarks $(ARGS)
 
 .PHONY: constraints
 constraints:  ## choose newer versions for constraints.txt
 	@$(say) 'Installing the newest versions, to pin them'
 	@rm -rf .venv-constraints
 	@$(MAKE) --no-print-directory .venv-constraints/.created VENV=.venv-constraints
-	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[dev]'
+	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[dev,bench]'
 	@{ grep '^#' constraints.txt; \
 	    .venv-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
 	@mv constraints.new constraints.txt
@@ -161,9 +161,21 @@ $(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
 	@$(pip) install --constraint constraints.txt --editable '.[lmdb,examples]'
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.dev
+	@$(say) 'Installing what the benchmarks compare with'
+	@$(pip) install --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
 	@$(say) 'Installing PyModels and the tools that test it (a minute or two)'
 	@$(pip) install --constraint constraints.txt --editable '.[dev]'
 	@# If pyright cannot start, say so here rather than in the middle of the tests.
 	@$(run) -m pyright --version
+	@# The tests run against a real mongod, which needs two libraries of the system.
+	@$(run) -m tests.mongodb_server --version >/dev/null 2>&1 \
+	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    $(say) 'Installing libcurl4 and libssl3 with apt-get, for mongod'; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libcurl4 libssl3; \
+	fi
+	@$(run) -m tests.mongodb_server --version
 	@touch $(VENV)/.demo $@

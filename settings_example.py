@@ -29,12 +29,51 @@ DATABASES = {
         "path": "people.lmdb",
         # Refuse every write; the file has to exist.
         # "read_only": False,
-        # How many collections and unique indexes the file can have, together.
+        # How many collections and indexes the file can have, together.
         # "max_tables": 256,
         # How many readers, over all processes, can be at work at once.
         # "max_readers": 512,
+        # What a save waits for: "full", "no-metasync" or "async".
+        # "durability": "full",
         # The most bytes that the file can grow to; None is a tebibyte, or what the machine allows.
         # "map_size": None,
+    },
+    # On a MongoDB server, replica set or sharded cluster. Needs: pip install 'pymodels[mongodb]'.
+    "mongodb": {
+        "backend": "pymodels.ext.mongodb",
+        # Made with its first record.
+        "database": "people",
+        # Where the servers are, "mongodb://host1,host2/?replicaSet=rs0"; or else host and port.
+        # "uri": None,
+        # "host": "localhost",
+        # "port": 27017,
+        # Who asks; neither is ever shown. "auth_source" is the database that knows the user.
+        # "user": None,
+        # "password": None,
+        # "auth_source": None,
+        # Encrypt the connection; a file of certificates says who may sign for the server.
+        # "tls": None,
+        # "tls_ca_file": None,
+        # What the names of all collections begin with.
+        # "collection_prefix": "",
+        # "secondaryPreferred" and so on; None leaves it to the URI.
+        # "read_preference": None,
+        # "majority" and so on; None leaves it to the server.
+        # "read_concern": None,
+        # How many members acknowledge a write.
+        # "write_concern": "majority",
+        # The most connections that are open at once.
+        # "pool_size": 100,
+        # Seconds after which a server that cannot be reached is given up.
+        # "timeout": 10,
+        # Seconds after which a server that does not answer is given up; None waits.
+        # "socket_timeout": 300,
+        # False, for a single server: batches may stay half done.
+        # "whole_batches": True,
+        # Whatever else pymongo.MongoClient takes, by its names.
+        # "options": None,
+        # Refuse every write.
+        # "read_only": False,
     },
     # In memory, and saved whole to one file after every change: for a few thousand records that
     # one program writes. Needs nothing.

@@ -1,100 +1,106 @@
-"""Measure, and print the table; with ``--write`` keep it in README.md."""
+"""Measure, and print the tables; with ``--write`` keep them, and the chart, beside README.md."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
-from benchmarks.measuring import BACKENDS, Timing, measure
+from benchmarks.chart import chart
+from benchmarks.index_growth import SIZES, measure_growth
+from benchmarks.library import in_lmdb, in_memory
+from benchmarks.measuring import Opener, Timing, measure
+from benchmarks.tables import conditions, table, write
 
-README = Path(__file__).with_name("README.md")
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+CHART = Path(__file__).with_name("chart.svg")
+_ABOUT_RATIOS = (
+    "Ratios to LMDB and msgspec by hand, whose own times are in microseconds for one record or "
+    "call:\n"
+)
+MARK = "measured"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--records", type=int, default=20_000, help="how many (20000)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is done (5)")
-    parser.add_argument("--backend", choices=BACKENDS, help="only this one")
-    parser.add_argument("--write", action="store_true", help="keep the table in README.md")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is done (3)")
+    parser.add_argument("--no-peers", action="store_true", help="only PyModels and by hand")
+    parser.add_argument("--skip", nargs="*", default=(), metavar="NAME", help="leave some out")
+    parser.add_argument("--growth", type=int, default=SIZES[-1], help="up to how many records")
+    parser.add_argument("--write", action="store_true", help="keep the tables and the chart")
     options = parser.parse_args(arguments)
-    backends = [options.backend] if options.backend else BACKENDS
 
-    parts = [_conditions(options.records, options.rounds)]
-    for backend in backends:
-        print(f"Measuring {backend}: {options.rounds} rounds ", end="", flush=True)
-        timings = measure(
-            backend,
-            count=options.records,
-            rounds=options.rounds,
-            advance=lambda: print(".", end="", flush=True),
+    openers: list[Opener] = [RawLmdb, in_lmdb, in_memory, RawSqlite]
+    if not options.no_peers:
+        from benchmarks import object_peers, sql_peers
+
+        peers = (*sql_peers.PEERS, *object_peers.PEERS)
+        openers += [peer for peer in peers if peer.__name__ not in options.skip]
+    print(f"Measuring {options.rounds} rounds ", end="", flush=True)
+    timings = measure(openers, count=options.records, rounds=options.rounds, advance=_dot)
+    print("\nMeasuring growth ", end="", flush=True)
+    sizes = [size for size in SIZES if size <= options.growth]
+    growth = measure_growth(sizes, _dot)
+    print()
+    text = "\n".join(
+        (
+            conditions(
+                f"{options.records:,} records, medians of {options.rounds} interleaved rounds; "
+            ),
+            _ABOUT_RATIOS,
+            _ratios(timings),
+            _calls({"LMDB": count_calls(in_lmdb), "memory": count_calls(in_memory)}),
+            "PyModels on LMDB, microseconds, as the records become more:\n",
+            table(
+                ("records", *(f"{size:,}" for size in sizes)),
+                [(title, *(f"{one:,.0f}" for one in some)) for title, some in growth.items()],
+            ),
         )
-        print()
-        parts.append(_timings(backend, timings))
-    parts.append(_calls({backend: count_calls(backend) for backend in backends}))
-    text = "\n".join(parts)
+    )
     print(f"\n{text}")
     if options.write:
-        write(text)
+        write(text, MARK)
+        CHART.write_text(_chart(timings), encoding="utf-8")
 
 
-def write(text: str, readme: Path = README) -> None:
-    """Put the tables in their place in README.md."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+def _dot() -> None:
+    print(".", end="", flush=True)
 
 
-def _conditions(records: int, rounds: int) -> str:
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}: {records:,} records, medians of {rounds} rounds; "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"{platform.python_implementation()} {platform.python_version()}, "
-        f"msgspec {version('msgspec')}, lmdb {version('lmdb')}\n"
-    )
-
-
-def _timings(backend: str, timings: Iterable[Timing]) -> str:
-    header = (backend, "PyModels, µs", "by hand, µs", "ratio")
-    return _table(
+def _ratios(timings: Sequence[Timing]) -> str:
+    base, *others = timings[0].seconds
+    header = ("", f"{base}, µs", "target", *others)
+    return table(
         header,
         [
-            (one.title, f"{one.library_each:,.1f}", f"{one.raw_each:,.1f}", f"{one.ratio:.2f}")
+            (
+                one.step.title,
+                f"{one.each(base):,.1f}",
+                f"{one.step.target:g}",
+                *(f"{one.ratio(other, base):,.2f}" for other in others),
+            )
             for one in timings
         ],
     )
 
 
-def _calls(counted: dict[str, dict[str, float]]) -> str:
-    titles = next(iter(counted.values()))
-    return _table(
+def _chart(timings: Sequence[Timing]) -> str:
+    base, *others = timings[0].seconds
+    return chart(
+        f"Time as a multiple of {base} (shorter is faster)",
+        others,
+        {one.step.title: [one.ratio(other, base) for other in others] for one in timings},
+    )
+
+
+def _calls(counted: Mapping[str, Mapping[str, float]]) -> str:
+    titles: Iterable[str] = next(iter(counted.values()))
+    return table(
         ("calls of Python and C functions", *counted),
         [(title, *(f"{calls[title]:,.1f}" for calls in counted.values())) for title in titles],
     )
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a table that reads well both in a terminal and as Markdown."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-
-    def line(cells: tuple[str, ...]) -> str:
-        first, *others = (
-            cell.ljust(width) if not number else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"| {' | '.join((first, *others))} |"
-
-    rule = "|".join(
-        "-" * (width + 2) if not number else "-" * (width + 1) + ":"
-        for number, width in enumerate(widths)
-    )
-    return "\n".join((line(header), f"|{rule}|", *map(line, rows))) + "\n"
 
 
 if __name__ == "__main__":

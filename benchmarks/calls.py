@@ -6,43 +6,54 @@ import cProfile
 import pstats
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import sides
-from benchmarks.records import Person, make_rows
-from benchmarks.sides import OLD, PAGE, Library
+from benchmarks.library import Library
+from benchmarks.records import Person, city, make_rows
+from benchmarks.workload import PAGE
 
 COUNT = 1_000
 
 
-def count_calls(backend: str) -> dict[str, float]:
+def count_calls(opener: Callable[[Path], Library]) -> dict[str, float]:
     """Return the calls of each operation, by its title."""
     rows, more = make_rows(COUNT), make_rows(100, start=COUNT)
     keys = [key for key, _ in rows]
     with tempfile.TemporaryDirectory() as folder:
-        library, raw = sides(backend, Path(folder))
-        raw.close()
-        assert isinstance(library, Library)
-        storage = library.storage
+        library = opener(Path(folder))
         library.insert_many(rows)
-        people = Person.objects(storage)
+        people = Person.objects(library.storage)
+        name = city(0)
 
-        def build_and_plan() -> None:
-            people.where(Person.age >= OLD, active=True).order_by("-score")[:PAGE].plan()
+        def plan() -> None:
+            people.where(city=name).plan()
 
+        def plan_page() -> None:
+            people.order_by("age")[:PAGE].plan()
+
+        def plan_more() -> None:
+            people.where(Person.age >= 900, active=True).order_by("-score")[:PAGE].plan()
+
+        operations: dict[str, tuple[Callable[[], Any], float]] = {
+            "get by key": (partial(library.get, keys), COUNT),
+            "fetch all, an object": (library.fetch_all, COUNT),
+            "indexed =, an object": (partial(library.in_city, name), 100),
+            "build a query": (partial(people.where, city=name), 1),
+            "build and plan a query": (plan, 1),
+            "build and plan a page in order": (plan_page, 1),
+            "build and plan two conditions, an order and a slice": (plan_more, 1),
+            "substring scan, a record": (partial(library.with_text, "needle"), COUNT),
+            "update in a transaction, a record": (partial(library.update, keys), COUNT),
+        }
         try:
-            for warm in (library.fetch_all, library.scan, build_and_plan):
-                warm()
-            return {
-                "get by key": _calls(lambda: library.get(keys)) / COUNT,
-                "get by key, storage.get": _calls(lambda: library.get_from_storage(keys)) / COUNT,
-                "fetch all, a record": _calls(library.fetch_all) / COUNT,
-                "scan with a filter, a record": _calls(library.scan) / COUNT,
-                "build and plan a query": _calls(build_and_plan),
-                "single save": _calls(lambda: library.insert_each(more)) / len(more),
-                "update, a record": _calls(library.update) / (COUNT // 2),
-            }
+            counted: dict[str, float] = {}
+            for title, (run, units) in operations.items():
+                run()
+                counted[title] = _calls(run) / units
+            counted["single save"] = _calls(partial(library.insert_each, more)) / len(more)
+            return counted
         finally:
             library.close()
 

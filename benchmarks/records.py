@@ -19,8 +19,8 @@ class Person(Model):
 
     name: Field[str]
     email: Field[str | None]
-    age: Field[int]
-    city: Field[str]
+    age: Field[int] = Field(index=True)
+    city: Field[str] = Field(index=True)
     score: Field[float]
     active: Field[bool]
     joined: Field[datetime]
@@ -29,7 +29,7 @@ class Person(Model):
 
 
 class RawPerson(msgspec.Struct):
-    """The same for those who work with the driver by hand."""
+    """The same for those who work with a driver by hand."""
 
     name: str
     email: str | None
@@ -42,26 +42,40 @@ class RawPerson(msgspec.Struct):
     note: str
 
 
-CITIES = ("Aarhus", "Brno", "Cádiz", "Dakar", "Édessa", "Faro", "Gdańsk", "Hà Nội", "İzmir", "Juba")
+FIELDS = RawPerson.__struct_fields__
+AGES = 1_000
+"""Ages are in months, from 0 on, each about as often as any other."""
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+_TEXT = "A few words about this person, as a record often has them. "
 
 
-def make_rows(count: int, *, start: int = 0) -> list[Row]:
-    """Return rows with ascending keys; ages are from 0 to 99, each about as often."""
+def city(number: int) -> str:
+    return f"City {number:04}"
+
+
+def make_rows(count: int, *, start: int = 0, cities: int | None = None) -> list[Row]:
+    """Return rows with ascending keys, one note in fifty of them rare.
+
+    There are as many *cities*, by default so many that a hundred people live in each.
+    """
     chance = random.Random(start)
-    return [(f"{number:012d}", _values(number, chance)) for number in range(start, start + count)]
+    cities = cities or max(1, count // 100)
+    return [
+        (f"{number:012d}", _values(number, cities, chance))
+        for number in range(start, start + count)
+    ]
 
 
-def _values(number: int, chance: random.Random) -> dict[str, Any]:
+def _values(number: int, cities: int, chance: random.Random) -> dict[str, Any]:
     return {
         "name": f"Person {number}",
         "email": f"person{number}@example.org" if number % 5 else None,
-        "age": chance.randrange(100),
-        "city": chance.choice(CITIES),
+        "age": chance.randrange(AGES),
+        "city": city(number % cities),
         "score": chance.random(),
         "active": number % 2 == 0,
         "joined": _EPOCH + timedelta(seconds=chance.randrange(10**8), microseconds=number % 1000),
         "tags": chance.sample(("red", "green", "blue", "old", "new"), k=chance.randrange(4)),
-        "note": "A few words about this person, as a record often has them. " * (number % 3),
+        "note": _TEXT * (number % 3) + ("with a needle in it" if number % 50 == 7 else ""),
     }

@@ -18,6 +18,7 @@ from msgspec import inspect as types
 from pymodels import checks, kinds
 from pymodels.errors import ModelError
 from pymodels.kinds import Kind
+from pymodels.values import ADDED, family_of
 
 _LIMITS: Final = (
     "gt",
@@ -107,6 +108,9 @@ class _Compiler:
                 return self.structured(info)
         if type(info) in _SCALARS:
             return self.scalar(info)
+        if isinstance(info, types.CustomType) and info.cls in ADDED:
+            name = family_of(info.cls)
+            return kinds.Scalar(info.cls, name, checks.exactly(info.cls, f"an {name}"))
         name = getattr(getattr(info, "cls", None), "__name__", type(info).__name__)
         raise ModelError(
             f"no record can hold a {name.removesuffix('Type')}: see 'Values' in docs/semantics.md "

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from pymodels.changes import Change, Patch, Put
+from pymodels import maintenance
+from pymodels.catalog import Catalog, add_entries, declared_unique, remember
+from pymodels.changes import Change, Expect, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
-from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
+from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
+from pymodels.ordered import Entries, EntryReader, OrderedIndex
+from pymodels.persistence import taken as key_is_taken
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation
 from pymodels.tables import (
@@ -17,7 +21,9 @@ from pymodels.tables import (
     META,
     Batch,
     CollectionRecord,
+    IndexBatch,
     check_key_kind,
+    index_table,
     records_table,
     unique_table,
 )
@@ -49,14 +55,23 @@ def check_name(storage: KeyValueStorage, name: str) -> None:
         )
 
 
+AT_ONCE: Final = 10_000
+"""How many records are put into a new index together with the write that brought it."""
+
+
+_WITH_EACH: Final = 200
+"""How many more with every write after that."""
+
+
 class BatchWriter:
-    """Carries out one batch of changes: records first, then what the unique indexes say of them."""
+    """Carries out one batch of changes: records first, then what the indexes say of them."""
 
     def __init__(self, storage: KeyValueStorage, batch: Batch) -> None:
         self.storage = storage
         self.batch = batch
-        self.known: dict[str, CollectionRecord] = {}
-        self.moves: list[tuple[Schema, bytes, bytes | None, bytes | None]] = []
+        self.known: dict[str, Catalog] = {}
+        # Of each record that an index may have to do with: its schema, what it was and what it is.
+        self.moves: dict[tuple[str, bytes], list[Any]] = {}
         self.has_changes = False
 
     def write(self, changes: Sequence[Change]) -> bool:
@@ -64,16 +79,49 @@ class BatchWriter:
         # Every model's indexes are known before the first change, whichever of them writes first.
         for schema in {id(change.schema): change.schema for change in changes}.values():
             self.know(schema)
-        for change in changes:
-            self.change(change)
-        if self.moves:
-            self.update_unique()
+        inserted = self.insert(changes) if len(changes) > 1 else None
+        if inserted is None:
+            for change in changes:
+                self.change(change)
+        for collection, catalog in self.known.items():
+            if catalog.unique or catalog.ordered:
+                moves = inserted
+                if moves is None:
+                    moves = [(k, *move) for (n, k), move in self.moves.items() if n == collection]
+                if catalog.unique and moves:
+                    self.update_unique(catalog, moves)
+                if catalog.ordered and moves:
+                    self.update_ordered(catalog, collection, moves)
+                if self.has_changes and not all(index.ready for index in catalog.ordered):
+                    maintenance.step(
+                        self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
+                    )
         return self.has_changes
+
+    def insert(self, changes: Sequence[Change]) -> list[tuple[Any, ...]] | None:
+        """Store new records of one model all at once, if all changes are that; return the moves."""
+        schema = changes[0].schema
+        if not self.storage.keeps_indexes or not all(
+            type(change) is Put and change.expect is Expect.ABSENT and change.schema is schema
+            for change in changes
+        ):
+            return None
+        encode = schema.key.encode
+        pairs = sorted([(encode(change.key), cast("Put", change).stored) for change in changes])
+        keys = [key for key, _ in pairs]
+        longest = self.storage.longest_key
+        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
+            return None
+        taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
+        if taken is not None:
+            raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
+        self.has_changes = True
+        return [(key, schema, None, stored) for key, stored in pairs]
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
         known = self.known[schema.collection]
-        table, key = records_table(schema.collection), schema.key.encode(change.key)
+        table, key = schema.table, schema.key.encode(change.key)
         longest = self.storage.longest_key
         if longest is not None and len(key) > longest:  # there is no such record
             check_key(self.storage, change)
@@ -95,33 +143,98 @@ class BatchWriter:
         else:
             return
         self.has_changes = True
-        if known.indexes:
-            self.moves.append((schema, key, found, after))
+        if (
+            known.names
+            and not _leaves_alone(change, known.names)
+            and (found is None or after is None or known.concerns_indexes(found, after))
+        ):
+            move = self.moves.setdefault((schema.collection, key), [schema, found, after])
+            move[2] = after
 
     # --- what is remembered of collections --------------------------------------------------
 
-    def know(self, schema: Schema) -> CollectionRecord:
-        """Return what is remembered of the collection, with what its model adds to that."""
-        name = schema.collection
-        known = self.storage.collection_record(self.batch, name)
-        is_new = known is None
-        if known is None:
-            known = CollectionRecord(schema.key.name, {})
-        check_key_kind(known, schema, self.storage.name)
-        added = [
-            index_record(schema, index)
-            for index in schema.unique
-            if index.name not in known.indexes
+    def know(self, schema: Schema) -> None:
+        """Find out what is remembered of the collection, and add what its model declares."""
+        name, storage = schema.collection, self.storage
+        catalog = storage.catalog(self.batch, name)
+        if catalog is not None:
+            check_key_kind(catalog.record, schema, storage.name)
+            if catalog.has_all_of(schema):
+                self.known[name] = catalog
+                return
+            record = CollectionRecord(
+                catalog.record.key, dict(catalog.record.indexes), dict(catalog.record.ordered)
+            )
+        else:
+            record = CollectionRecord(schema.key.name)
+        is_new = catalog is None
+        for unique in declared_unique(schema):
+            if unique.name not in record.indexes:
+                record.indexes[unique.name] = unique
+                self.build(schema, unique)
+                is_new = True
+        missing = [
+            index for index in storage.ordered_indexes(schema) if index.name not in record.ordered
         ]
-        for record in added:
-            known.indexes[record.name] = record
-            self.build(schema, record)
-        if is_new or added:
+        for index in self.begin(name, missing):
+            record.ordered[index.name] = index
+            is_new = True
+        if is_new or catalog is None:
             self.has_changes = True
             self.batch.put(META, b"format", b"%d" % FORMAT)
-            self.batch.put(META, f"collection:{name}".encode(), msgspec.msgpack.encode(known))
-        self.known[name] = known
-        return known
+            catalog = remember(self.batch, self.storage.codec, name, record)
+        catalog.note(schema)
+        self.known[name] = catalog
+
+    # --- ordered indexes --------------------------------------------------------------------
+
+    def begin(self, collection: str, added: Sequence[OrderedIndex]) -> Sequence[OrderedIndex]:
+        """Begin to keep new indexes: at once where there are few records, else bit by bit."""
+        table = records_table(collection)
+        if not added or self.batch.count(table) == 0:
+            return added
+        if self.batch.count(table) > AT_ONCE:
+            return [msgspec.structs.replace(index, ready=False) for index in added]
+        pairs = list(self.batch.items(table, None, None, descending=False))
+        reader = EntryReader(added, self.storage.codec)
+        batch = cast("IndexBatch", self.batch)
+        return list(add_entries(batch, collection, reader, pairs).values())
+
+    def update_ordered(
+        self, catalog: Catalog, collection: str, moves: Sequence[tuple[Any, ...]]
+    ) -> None:
+        reader, batch = catalog.entries, cast("IndexBatch", self.batch)
+        indexes, read = catalog.ordered, reader.read
+        gone: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
+        come: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
+        spread: set[int] = set()
+        if len(moves) > 1 and all(move[2] is None for move in moves):
+            come, spread = reader.read_all(
+                [(key, after) for key, _, _, after in moves if after is not None]
+            )
+            moves = ()
+        nothing: list[Entries] = [()] * len(indexes)
+        for key, _, before, after in moves:
+            was = nothing if before is None else read(before)
+            now = nothing if after is None else read(after)
+            for number, (old, new) in enumerate(zip(was, now, strict=True)):
+                if old == new:
+                    continue
+                if len(new) > 1:
+                    spread.add(number)
+                gone[number] += [(entry, key) for entry in old if entry not in new]
+                come[number] += [(entry, key) for entry in new if entry not in old]
+        for index, removed, added in zip(indexes, gone, come, strict=True):
+            table = index_table(collection, index.name)
+            if removed:
+                batch.remove(table, sorted(removed))
+            if added:
+                batch.add(table, sorted(added))
+        news = reader.news(come, spread)
+        if news:
+            known = catalog.record
+            record = CollectionRecord(known.key, known.indexes, known.ordered | news)
+            remember(self.batch, self.storage.codec, collection, record)
 
     # --- unique entries ---------------------------------------------------------------------
 
@@ -145,20 +258,16 @@ class BatchWriter:
             raise duplicate(schema.collection, record.fields, values, schema.key.decode(other))
         self.batch.put(table, found, key)
 
-    def update_unique(self) -> None:
+    def update_unique(self, catalog: Catalog, moves: Sequence[tuple[Any, ...]]) -> None:
         """Give up all old entries before new ones are claimed: values may change places."""
         claims: list[tuple[Schema, str, IndexRecord, Sequence[Any], bytes]] = []
-        extractors: dict[str, Callable[[bytes], dict[str, list[Any]]]] = {}
-        for schema, key, before, after in self.moves:
-            collection = schema.collection
-            records = self.known[collection].indexes
-            if collection not in extractors:
-                extractors[collection] = value_extractor(list(records.values()), self.storage.codec)
-            values_of = extractors[collection]
+        values_of = catalog.values
+        for key, schema, before, after in moves:
             old = {} if before is None else values_of(before)
             new = {} if after is None else values_of(after)
-            for name, record in records.items():
-                table = unique_table(collection, name)
+            for record in catalog.unique:
+                name = record.name
+                table = unique_table(schema.collection, name)
                 was, now = entry(old.get(name, [None])), entry(new.get(name, [None]))
                 if was == now:
                     continue
@@ -168,3 +277,12 @@ class BatchWriter:
                     claims.append((schema, table, record, new[name], key))
         for claim in claims:
             self.claim(*claim)
+
+
+def _leaves_alone(change: Change, names: frozenset[str]) -> bool:
+    """Tell whether a change can make no difference to indexes that depend on these fields."""
+    return isinstance(change, Patch) and not (
+        any(path[0] in names for path in change.set)
+        or any(path[0] in names for path in change.unset)
+        or any(path[0] in names for path in change.operations)
+    )

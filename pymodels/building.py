@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,7 +12,7 @@ from pymodels import conditions
 from pymodels.annotations import compile_kind
 from pymodels.checks import Unfit
 from pymodels.errors import ModelError, QueryError
-from pymodels.fields import Field
+from pymodels.fields import MISSING, Field
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.paths import Path
 from pymodels.references import ListReference, Reference
@@ -28,7 +28,7 @@ from pymodels.resolving import (
     lineage_of,
     without_models,
 )
-from pymodels.schema import FieldInfo, Index, Schema
+from pymodels.schema import FieldInfo, Index, Place, Schema
 
 
 def try_to_build(cls: Any) -> None:
@@ -61,6 +61,7 @@ def _build_now(cls: Any, declaring: Any = None) -> Schema:
     fields: dict[str, FieldInfo] = {}
     own: dict[str, Any] = {}
     for base in reversed(lineage):
+        demanded = equalities(base.__declared__.options)
         for name, options in base.__declared__.fields.items():
             try:
                 annotation = evaluate(
@@ -77,6 +78,8 @@ def _build_now(cls: Any, declaring: Any = None) -> Schema:
                 held = getattr(_slot_of(cls, name), "__get__", _no_slot)
                 fields[name] = FieldInfo(name, stored, kind, options, held, target)
                 _check_options(fields[name])
+                if name not in demanded:
+                    _check_default(fields[name])
             except ModelError as error:
                 raise ModelError(f"{cls.__name__}.{name}: {error}") from error
             if base is cls:
@@ -164,6 +167,29 @@ def _check_options(info: FieldInfo) -> None:
         )
 
 
+def _check_default(info: FieldInfo) -> None:
+    """Raise ``ModelError`` for a default that no record could be saved with."""
+    default = info.options.default
+    if default is MISSING:
+        return
+    try:
+        info.kind.check(default)
+    except Unfit as error:
+        optional = "; for a field that may be empty, declare it with | None" * (default is None)
+        where = f" at {error.trail}" if error.trail else ""
+        raise ModelError(
+            f"the default {default!r:.60} does not fit{where}: {error.reason}{optional}"
+        ) from None
+
+
+def equalities(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the options of a model demand of its records' fields."""
+    given = options.get("must_have")
+    if not isinstance(given, Mapping):
+        return {}
+    return {name: value for name, value in given.items() if "__" not in name}
+
+
 def _collection_name(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
@@ -217,41 +243,91 @@ def _option_condition(schema: Schema, given: Any) -> list[conditions.Condition]:
 
 
 def _indexes(schema: Schema, lineage: list[Any]) -> tuple[Index, ...]:
-    found: dict[str, Index] = {}
+    found: dict[tuple[str, bool], Index] = {}
     for info in schema.fields.values():
-        if info.options.unique or info.options.index:
-            kind = info.options.index if isinstance(info.options.index, str) else ""
-            found[info.stored] = Index(info.stored, (info.stored,), info.options.unique, kind)
+        given = info.options.index
+        if info.options.unique or given:
+            kind = given if isinstance(given, str) else ""
+            index = _made(
+                schema,
+                (info.name,),
+                unique=info.options.unique,
+                kind="" if kind == "caseless" else kind,
+                caseless=kind == "caseless",
+                ordered=bool(given),
+            )
+            found[index.name, index.unique] = index
     for base in reversed(lineage):
         wanted = base.__declared__.options.get("indexes", ())
         if isinstance(wanted, str | Mapping) or not isinstance(wanted, Iterable):
             raise ModelError(
                 f"{schema.name}: indexes is a list of indexes, as in [{wanted!r}], not {wanted!r}"
             )
-        for given in wanted:
-            index = _index(schema, given)
-            found[index.name] = index
+        for one in wanted:
+            index = _index(schema, one)
+            found[index.name, index.unique] = index
     return tuple(found.values())
 
 
+_OF_AN_INDEX: Final = {"fields", "unique", "kind", "where", "caseless", "index"}
+
+
 def _index(schema: Schema, given: Any) -> Index:
-    unique, kind = False, ""
-    names = given
-    if isinstance(given, Mapping):
-        unknown = given.keys() - {"fields", "unique", "kind"}
-        if unknown or "fields" not in given:
-            raise ModelError(
-                f"{schema.name}: an index is a field's name, several, or a mapping with 'fields', "
-                f"'unique' and 'kind', not {given!r}"
-            )
-        names, unique, kind = given["fields"], bool(given.get("unique")), given.get("kind", "")
+    if not isinstance(given, Mapping):
+        return _made(schema, given)
+    unknown = given.keys() - _OF_AN_INDEX
+    if unknown or "fields" not in given:
+        raise ModelError(
+            f"{schema.name}: an index is a field's name, several, or a mapping with 'fields' and "
+            f"perhaps 'unique', 'where', 'caseless', 'kind' and 'index', not {given!r}"
+        )
+    unique = bool(given.get("unique"))
+    try:
+        where = schema.condition(_option_condition(schema, given.get("where", ())), {})
+    except QueryError as error:
+        raise ModelError(f"{schema.name}: where of an index: {error}") from error
+    return _made(
+        schema,
+        given["fields"],
+        unique=unique,
+        kind=given.get("kind", ""),
+        where=where,
+        caseless=bool(given.get("caseless")),
+        ordered=bool(given.get("index", not unique)),
+    )
+
+
+def _made(
+    schema: Schema,
+    names: Any,
+    *,
+    unique: bool = False,
+    kind: str = "",
+    where: conditions.Condition = conditions.EVERYTHING,
+    caseless: bool = False,
+    ordered: bool = True,
+) -> Index:
     names = (names,) if isinstance(names, str) else tuple(names)
-    stored = []
+    places: list[Place] = []
     for name in names:
-        if name not in schema.fields:
+        first = name.split("__")[0]
+        if first not in schema.fields:
             raise ModelError(
                 f"{schema.name}: an index names {name!r}, which is no field"
-                f"{nearest(name, schema.fields)}"
+                f"{nearest(first, schema.fields)}"
             )
-        stored.append(schema.fields[name].stored)
-    return Index("+".join(stored), tuple(stored), unique, kind)
+        try:
+            places.append(schema.place(tuple(name.split("__"))))
+        except QueryError as error:
+            raise ModelError(f"{schema.name}: an index names {name!r}: {error}") from error
+        if unique and places[-1].inside:
+            raise ModelError(
+                f"{schema.name}: only whole fields can be unique, and {name!r} is part of one"
+            )
+    paths = tuple((place.stored, *place.inside) for place in places)
+    told = "+".join("__".join(path) for path in paths)
+    told += ":caseless" * caseless + (f":{kind}" if kind else "")
+    if where != conditions.EVERYTHING:
+        told += f" where {where!r}"
+    fields = tuple(place.stored for place in places)
+    return Index(told, fields, unique, kind, paths, tuple(places), where, caseless, ordered)

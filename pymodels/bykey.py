@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
+
+import msgspec
 
 from pymodels.checks import Unfit
 from pymodels.planning import Native, Superset, Term
 from pymodels.schema import Place, Schema
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The records under these keys."""
 
     keys: frozenset[Any]
@@ -22,8 +22,7 @@ class Keys:
         return f"get {len(self.keys)} by key"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
+class KeyRange(msgspec.Struct, frozen=True):
     """The records whose keys lie from *low* (included) to *high*."""
 
     low: Any = None
@@ -35,8 +34,7 @@ class KeyRange:
         return f"keys from {self.low!r} to {self.high!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(msgspec.Struct, frozen=True):
     """The records whose text keys begin with this."""
 
     text: str
@@ -45,8 +43,7 @@ class Prefix:
         return f"keys that begin with {self.text!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class UniqueValue:
+class UniqueValue(msgspec.Struct, frozen=True):
     """The record that has this value in a unique field."""
 
     index: str

@@ -8,9 +8,10 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 if TYPE_CHECKING:
     from pymodels.expressions import Operation
@@ -25,8 +26,7 @@ class Expect(Enum):
     PRESENT = "present"
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(msgspec.Struct, frozen=True, gc=False):
     """The change expects the record as it was when this was read; opaque to all but its codec."""
 
     value: Any
@@ -37,8 +37,7 @@ Expectation: TypeAlias = Expect | Revision
 StoredPath: TypeAlias = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Store *stored* under *key*, in place of what may be there."""
 
     schema: Schema
@@ -47,8 +46,7 @@ class Put:
     expect: Expectation = Expect.ANYTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(msgspec.Struct, frozen=True):
     """Change some of the places of the record under *key*, and leave the rest as it is.
 
     ``set`` and ``unset`` name places by their stored path; values are in the storage's own form.
@@ -59,14 +57,15 @@ class Patch:
 
     schema: Schema
     key: Any
-    set: Mapping[StoredPath, Any] = field(default_factory=dict)
+    set: Mapping[StoredPath, Any] = msgspec.field(default_factory=dict)
     unset: frozenset[StoredPath] = frozenset()
-    operations: Mapping[StoredPath, Operation] = field(default_factory=dict)
+    operations: Mapping[StoredPath, Operation] = msgspec.field(default_factory=dict)
     expect: Expectation = Expect.PRESENT
+    made: tuple[Any, Any] | None = None
+    """A stored form, and what this patch makes of it, where that is known already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Remove the record under *key*; expecting it absent only asserts that."""
 
     schema: Schema

@@ -6,12 +6,16 @@ Each check takes a value and raises ``Unfit`` with the reason, or returns nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+
+MOST_LEVELS: Final = 48
+"""How deep lists and mappings may lie in each other, on every backend and whatever the stack."""
 
 SCALARS: Final = (bytes, datetime, date, time, timedelta, UUID, Decimal)
 """The scalars that have a type of their own in Python, and none in plain formats."""
@@ -129,6 +133,54 @@ def check_time(value: Any) -> None:
         raise expected("a time", value)
     if value.tzinfo is not None:
         raise Unfit("a time of day is stored without a time zone")
+
+
+def check_levels(value: Any) -> None:
+    """Raise ``Unfit`` if lists and mappings lie deeper in each other than any backend keeps them.
+
+    >>> check_levels([[[]]])
+    >>> circle = []
+    >>> circle.append(circle)
+    >>> check_levels(circle)
+    Traceback (most recent call last):
+    ...
+    pymodels.checks.Unfit: nested too deeply: lists and mappings may be 48 levels deep; keep what
+    is deeper as text, with json.dumps, or as records that refer to each other
+    """
+    # By identity, since the same list may stand in many places.
+    level = {id(value): value} if _has_members(value) else {}
+    for _ in range(MOST_LEVELS):
+        if not level:
+            return
+        level = {
+            id(member): member
+            for one in level.values()
+            for member in _members_of(one)
+            if _has_members(member)
+        }
+    if level:
+        raise Unfit(
+            f"nested too deeply: lists and mappings may be {MOST_LEVELS} levels deep; keep what is "
+            "deeper as text, with json.dumps, or as records that refer to each other"
+        )
+
+
+def _has_members(value: Any) -> bool:
+    kind = type(value)
+    return kind in _CONTAINERS or issubclass(kind, msgspec.Struct) or is_dataclass(kind)
+
+
+def _members_of(value: Any) -> Iterable[Any]:
+    kind = type(value)
+    if kind in _CONTAINERS:
+        found: Iterable[Any] = value.values() if kind is dict else value
+        return found
+    if issubclass(kind, msgspec.Struct):
+        return [getattr(value, name, None) for name in kind.__struct_fields__]
+    return [getattr(value, field.name, None) for field in fields(kind)]
+
+
+_CONTAINERS: Final = (list, tuple, set, dict)
 
 
 def check_open(value: Any) -> None:

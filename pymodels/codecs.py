@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, Union, cast
@@ -20,7 +20,7 @@ import msgspec
 from pymodels.changes import Patch, StoredPath
 from pymodels.errors import RecordInvalid, ValidationError
 from pymodels.expressions import ListChange, Operation, changed_members, evaluate
-from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in
+from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in, is_list_of_text
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
 from pymodels.values import ABSENT, order_key
@@ -173,7 +173,9 @@ class MessagePack(Codec):
         return plain
 
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> bytes:
-        data = self._encoder.encode(self._storable(instance))
+        schema = instance._schema
+        plain = schema.cache.get("special") == ()
+        data = self._encoder.encode(instance if plain else self._storable(instance))
         if unknown:
             fields = {name: self.stored_value(_ANY, value) for name, value in unknown.items()}
             data = self._in_order.encode(fields | self._fields.decode(data))
@@ -207,6 +209,17 @@ class MessagePack(Codec):
         )
         return msgspec.msgpack.Decoder(shape, ext_hook=self.untag).decode
 
+    def raw_fields(self, names: Iterable[str]) -> Callable[[bytes], Any]:
+        """Return a function from a record to some of its fields as bytes, to be compared."""
+        return msgspec.msgpack.Decoder(
+            msgspec.defstruct(
+                "RawFields",
+                [(f"f{number}", Raw, Raw()) for number, _ in enumerate(names)],
+                rename={f"f{number}": name for number, name in enumerate(names)},
+                gc=False,
+            )
+        ).decode
+
     def document(self, stored: bytes) -> dict[str, Any]:
         found = self._plain.decode(stored)
         if not isinstance(found, dict):
@@ -223,6 +236,39 @@ class MessagePack(Codec):
     # --- changes ----------------------------------------------------------------------------
 
     def difference(self, schema: Schema, stored: bytes, instance: Any) -> dict[StoredPath, Any]:
+        plain: tuple[tuple[FieldInfo, bool], ...] | None = schema.cache.get("plain fields")
+        if plain is None:
+            plain = schema.cache["plain fields"] = _plain_fields(schema)
+        if plain:
+            try:
+                before = self.decoder(schema)(stored)
+            except msgspec.DecodeError:
+                pass
+            else:
+                return self._plain_difference(plain, before, instance)
+        return self._any_difference(schema, stored, instance)
+
+    def _plain_difference(
+        self, plain: tuple[tuple[FieldInfo, bool], ...], before: Any, after: Any
+    ) -> dict[StoredPath, Any]:
+        """Compare field by field; what was stored is taken as the model itself would write it."""
+        found: dict[StoredPath, Any] = {}
+        for (info, by_value), old, new in zip(
+            plain, _astuple(before), _astuple(after), strict=True
+        ):
+            kind = type(old)
+            if old is new or (kind is type(new) and (by_value or kind in _BY_VALUE) and old == new):
+                continue
+            if kind is float and type(new) is float and old == new != 0.0:  # there are two zeros
+                continue
+            value = self.stored_value(info.kind, new)
+            if kind is not type(new) or self.stored_value(info.kind, old) != value:
+                found[(info.stored,)] = value
+        return found
+
+    def _any_difference(
+        self, schema: Schema, stored: bytes, instance: Any
+    ) -> dict[StoredPath, Any]:
         new = self._encoder.encode(self._storable(instance))
         if new == stored:
             return {}
@@ -266,6 +312,9 @@ class MessagePack(Codec):
                     found[(*path, name)] = value
 
     def apply(self, stored: bytes, patch: Patch) -> bytes:
+        if patch.made is not None and patch.made[0] == stored:
+            made: bytes = patch.made[1]
+            return made
         fields = self._fields.decode(stored)
         changes = dict(patch.set)
         if patch.operations:
@@ -416,6 +465,26 @@ def reason_of(error: Exception) -> str:
 def fitted(value: Decimal) -> Decimal:
     """Return a computed Decimal without more trailing zeros than its 34 digits allow."""
     return value.normalize() if len(value.as_tuple().digits) > 34 else value
+
+
+_BY_VALUE: Final = frozenset({str, int, bool, bytes, date})
+"""The types of which equal values are stored as the same bytes."""
+
+_astuple: Final = msgspec.structs.astuple
+
+
+def _plain_fields(schema: Schema) -> tuple[tuple[FieldInfo, bool], ...]:
+    """Return the fields in the order of the model's values, none if any of them is special.
+
+    With each stands whether it holds lists of text, of which equal ones are the same bytes.
+    """
+    infos = [schema.fields[name] for name in schema.model.__struct_fields__]
+    if any(
+        info.reference is not None or info.kind.any_inside(Open) or info.kind.any_inside(Structured)
+        for info in infos
+    ):
+        return ()
+    return tuple((info, is_list_of_text(info.kind)) for info in infos)
 
 
 def _probed(info: FieldInfo | None) -> Any:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, assert_never
+
+import msgspec
 
 from pymodels.errors import QueryError
 
@@ -45,8 +46,7 @@ class Node:
         )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Lookup(Node):
+class Lookup(Node, msgspec.Struct, frozen=True):
     """One question to one place of a record: ``Lookup(("age",), "gte", 18)``.
 
     ``parts`` is the path, ``name`` the lookup, ``place`` where the path leads in a given model,
@@ -69,8 +69,7 @@ class Lookup(Node):
         )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class And(Node):
+class And(Node, msgspec.Struct, frozen=True):
     """True where every part is."""
 
     parts: tuple[Condition, ...]
@@ -79,8 +78,7 @@ class And(Node):
         return f"({' & '.join(map(repr, self.parts))})" if self.parts else "everything"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Or(Node):
+class Or(Node, msgspec.Struct, frozen=True):
     """True where at least one part is."""
 
     parts: tuple[Condition, ...]
@@ -89,8 +87,7 @@ class Or(Node):
         return f"({' | '.join(map(repr, self.parts))})" if self.parts else "nothing"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Not(Node):
+class Not(Node, msgspec.Struct, frozen=True):
     """True where its part is not: the exact complement."""
 
     part: Condition
@@ -116,6 +113,8 @@ def _condition(value: Any) -> Condition:
 
 def both(left: Condition, right: Condition) -> Condition:
     """Return the condition that both hold, without nesting needlessly."""
+    if left is EVERYTHING:
+        return right
     parts = (*_parts(left, And), *_parts(right, And))
     return parts[0] if len(parts) == 1 else And(parts)
 
@@ -175,4 +174,4 @@ def lookups_in(condition: Condition) -> Iterator[Lookup]:
 
 def with_operand(lookup: Lookup, operand: Any) -> Lookup:
     """Return *lookup* asking for another operand."""
-    return replace(lookup, operand=operand)
+    return msgspec.structs.replace(lookup, operand=operand)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, get_origin
 
 import msgspec
 
-from pymodels.building import build, try_to_build
+from pymodels.building import build, equalities, try_to_build
 from pymodels.errors import ModelError, UsageError
 from pymodels.fields import KEY_MARK, MISSING, Field, FieldOptions, Key
 from pymodels.lookups import nearest
@@ -50,6 +50,9 @@ class _SchemaOfClass:
         if cls is None:
             raise AttributeError("__schema__")
         return cls._schema or build(cls)
+
+
+_make: Any = type(msgspec.Struct).__call__
 
 
 # Related is no specifier: mypy would demand it from the constructor, as a field without a default.
@@ -90,7 +93,7 @@ class ModelMeta(_StructMeta):
             return cls
 
         def __call__(cls, /, *positional, **values):  # noqa: N805
-            schema = cls.__schema__
+            schema = cls._schema or cls.__schema__
             if positional:
                 raise UsageError(
                     f"{cls.__name__} takes its fields by name, not by position: write "
@@ -102,14 +105,15 @@ class ModelMeta(_StructMeta):
             elif schema.key_name in values:
                 raise UsageError(f"{cls.__name__}: pk and {schema.key_name} are the same, give one")
             try:
-                instance = super().__call__(**values)
+                instance = _make(cls, **values)
             except TypeError as error:
                 raise _constructor_error(cls, values, error) from None
             instance._pk = key
             instance._stored = instance._storage = None
-            for reference in schema.references:
-                if values.get(reference) is not None:
-                    setattr(instance, reference, values[reference])
+            if schema.references:
+                for reference in schema.references:
+                    if values.get(reference) is not None:
+                        setattr(instance, reference, values[reference])
             return instance
 
         __schema__ = _SchemaOfClass()
@@ -299,7 +303,7 @@ def _take_from_abstract(bases: tuple[type, ...], concrete: list[Any], declared: 
 
 def _default_from_must_have(concrete: list[Any], declared: Declared) -> None:
     """A required field for which the view demands one value has that value as its default."""
-    for name, value in _equalities(declared.options).items():
+    for name, value in equalities(declared.options).items():
         field, annotation = declared.fields.get(name), declared.annotations.get(name)
         if field is None:
             for parent in concrete:
@@ -315,13 +319,6 @@ def _default_from_must_have(concrete: list[Any], declared: Declared) -> None:
         field.default = value
         declared.fields[name] = field
         declared.annotations[name] = annotation
-
-
-def _equalities(options: Mapping[str, Any]) -> dict[str, Any]:
-    given = options.get("must_have")
-    if not isinstance(given, Mapping):
-        return {}
-    return {name: value for name, value in given.items() if "__" not in name}
 
 
 def _set_default(model: str, name: str, field: FieldOptions, namespace: dict[str, Any]) -> None:

@@ -163,15 +163,24 @@ class RecordInvalid(PyModelsError, ValueError):
 
 
 class DuplicateKey(PyModelsError, ValueError):
-    """A primary key, or a value that must be unique, is already taken."""
+    """A primary key, or a value that must be unique, is already taken.
+
+    ``keys`` are those of all records of the batch that failed so, where the backend says it.
+    """
 
     def __init__(
-        self, message: str = "", collection: str = "", field: str = "pk", value: Any = None
+        self,
+        message: str = "",
+        collection: str = "",
+        field: str = "pk",
+        value: Any = None,
+        keys: Sequence[Any] = (),
     ) -> None:
         super().__init__(message)
         self.collection = collection
         self.field = field
         self.value = value
+        self.keys = tuple(keys)
 
 
 class DeleteRefused(PyModelsError, ValueError):

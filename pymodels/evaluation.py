@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
+from types import CodeType
 from typing import Any, Final, TypeAlias, assert_never
+
+import msgspec
 
 from pymodels.conditions import And, Condition, Lookup, Not, Or, lookups_in
 from pymodels.kinds import Choice, Scalar, Structured, Union, is_index
@@ -26,8 +28,7 @@ _TWO_FORMS: Final = frozenset({"uuid", "instant"})
 Reader: TypeAlias = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(msgspec.Struct, frozen=True):
     """A condition made ready: ``test(probe, key)``, for a probe with the fields ``names``."""
 
     names: tuple[str, ...]
@@ -36,9 +37,14 @@ class Compiled:
 
 def compile_condition(condition: Condition) -> Compiled:
     """Return what decides *condition*, which is bound to a model."""
-    names = sorted({place.stored for place in _places(condition) if not place.is_key})
+    names = names_in(condition)
     positions = {name: f"f{number}" for number, name in enumerate(names)}
-    return Compiled(tuple(names), _predicate(condition, positions))
+    return Compiled(names, _predicate(condition, positions))
+
+
+def names_in(condition: Condition) -> tuple[str, ...]:
+    """Return the stored fields that it takes to decide *condition*."""
+    return tuple(sorted({place.stored for place in _places(condition) if not place.is_key}))
 
 
 def _places(condition: Condition) -> Iterator[Place]:
@@ -52,50 +58,96 @@ def _place(lookup: Lookup) -> Place:
     return lookup.place
 
 
+# A condition becomes one expression, so that a record takes one call and not one for each part. The
+# text is made of nothing but the templates here: operands are values of its names.
+
+_DEEPEST: Final = 20
+_CODES: Final[dict[str, CodeType]] = {}
+_MOST_CODES: Final = 2_000
+
+
 def _predicate(condition: Condition, positions: dict[str, str]) -> Predicate:
+    names: dict[str, Any] = {"ABSENT": ABSENT, "__builtins__": {}}
+    names |= {"any": any, "map": map, "type": type, "str": str}
+    text = f"lambda record, key: {_expression(condition, positions, names, 0)}"
+    code = _CODES.get(text)
+    if code is None:
+        if len(_CODES) >= _MOST_CODES:
+            _CODES.clear()
+        code = _CODES[text] = compile(text, "<condition>", "eval")
+    found: Predicate = eval(code, names)  # noqa: S307 - only templates of this module
+    return found
+
+
+def _expression(
+    condition: Condition, positions: dict[str, str], names: dict[str, Any], depth: int
+) -> str:
+    if depth > _DEEPEST:  # Python's parser has a limit
+        return f"{_named(names, _predicate(condition, positions))}(record, key)"
     match condition:
         case Lookup():
-            return _lookup(condition, positions)
-        case And(parts):
-            tests = [_predicate(part, positions) for part in parts]
-            if len(tests) == 2:
-                first, second = tests
-                return lambda record, key: first(record, key) and second(record, key)
-            return lambda record, key: all(test(record, key) for test in tests)
-        case Or(parts):
-            tests = [_predicate(part, positions) for part in parts]
-            if len(tests) == 2:
-                first, second = tests
-                return lambda record, key: first(record, key) or second(record, key)
-            return lambda record, key: any(test(record, key) for test in tests)
+            return _lookup(condition, positions, names)
+        case And(parts) | Or(parts):
+            if not parts:
+                return str(isinstance(condition, And))
+            inner = [_expression(part, positions, names, depth + 1) for part in parts]
+            return f"({(' and ' if isinstance(condition, And) else ' or ').join(inner)})"
         case Not(part):
-            inner = _predicate(part, positions)
-            return lambda record, key: not inner(record, key)
+            return f"(not {_expression(part, positions, names, depth + 1)})"
         case _:
             assert_never(condition)
 
 
-def _lookup(lookup: Lookup, positions: dict[str, str]) -> Predicate:
+def _named(names: dict[str, Any], value: Any) -> str:
+    """Return the name by which the text of a condition calls *value*."""
+    name = f"n{len(names)}"
+    names[name] = value
+    return name
+
+
+def _lookup(lookup: Lookup, positions: dict[str, str], names: dict[str, Any]) -> str:
     place = _place(lookup)
-    test = value_test(lookup)
     if place.is_key:
-        return lambda record, key: test(key)
-    get = operator.attrgetter(positions[place.stored])
+        return f"{_named(names, value_test(lookup))}(key)"
+    position = positions[place.stored]
     if not place.inside and not place.root.any_inside(Structured):
-        return lambda record, key: test(get(record))
-    read = leaves_of(place, get)
-    return lambda record, key: any(map(test, read(record)))
+        if is_plain(place):
+            template = _template(lookup)
+            if template is not None:
+                operand = set(lookup.operand) if lookup.name == "in" else lookup.operand
+                if lookup.name == "in" and None in operand:
+                    operand.add(ABSENT)
+                return template.format(value=f"record.{position}", operand=_named(names, operand))
+        return f"{_named(names, value_test(lookup))}(record.{position})"
+    read = _named(names, leaves_of(place, operator.attrgetter(position)))
+    return f"any(map({_named(names, value_test(lookup))}, {read}(record)))"
+
+
+def _template(lookup: Lookup) -> str | None:
+    """Return the text of a lookup at a plain place, None where only its function will do."""
+    if lookup.name in _SIGNS:
+        if family(lookup.operand) in NULLS:
+            return "False"
+        return (
+            "((value := {value}) is not None and value is not ABSENT and "
+            f"value {_SIGNS[lookup.name]} {{operand}})"
+        )
+    if lookup.name == "equals":
+        if lookup.operand is None:
+            return "({value} is None or {value} is ABSENT)"
+        return "({value} == {operand})"
+    if lookup.name == "contains" and type(lookup.operand) is str:
+        return "(type(value := {value}) is str and {operand} in value)"
+    return "({value} in {operand})" if lookup.name == "in" else None
+
+
+_SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 def value_test(lookup: Lookup) -> Callable[[Any], bool]:
     """Return the test of a single value that *lookup* asks for."""
     place = _place(lookup)
     meaning = LOOKUPS[lookup.name]
-    short = _SHORT.get(lookup.name)
-    if short is not None and not place.inside and is_plain(place):
-        found = short(lookup.operand)
-        if found is not None:
-            return found
     operand, test = meaning.prepare(lookup.operand), meaning.test
     if place.kind.any_inside(Choice):
         return lambda value: test(_by_value(value), operand)
@@ -203,7 +255,7 @@ def order_value(place: Place, position: str) -> Reader:
     if place.is_key:
         return lambda record, key: key
     read = reader(place, position)
-    if is_plain(place) and not place.inside and not place.kind.families & _TWO_FORMS:
+    if is_its_own_order(place):
         get = operator.attrgetter(position)
 
         def plain(record: Any, key: Any) -> Any:
@@ -217,6 +269,11 @@ def order_value(place: Place, position: str) -> Reader:
         return None if value is None or value is ABSENT else order_key(value)
 
     return general
+
+
+def is_its_own_order(place: Place) -> bool:
+    """Tell whether the values at *place* sort as Python sorts them, but for None."""
+    return is_plain(place) and not place.inside and not place.kind.families & _TWO_FORMS
 
 
 # --- shorter tests where the declared type leaves no doubt ----------------------------------
@@ -234,42 +291,3 @@ def is_plain(place: Place) -> bool:
             and all(isinstance(option, Scalar) for option in kind.some)
         )
     return False
-
-
-def _equals(operand: Any) -> Callable[[Any], bool] | None:
-    if operand is None:
-        return lambda value: value is None or value is ABSENT
-    return lambda value: value == operand
-
-
-def _in(operands: Any) -> Callable[[Any], bool] | None:
-    wanted = set(operands)
-    if None in wanted:
-        wanted.add(ABSENT)
-    return wanted.__contains__
-
-
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Callable[[Any], bool] | None]:
-    def short(operand: Any) -> Callable[[Any], bool] | None:
-        if family(operand) in NULLS:
-            return lambda value: False
-        return lambda value: value is not None and value is not ABSENT and compare(value, operand)
-
-    return short
-
-
-def _contains(operand: Any) -> Callable[[Any], bool] | None:
-    if type(operand) is not str:
-        return None
-    return lambda value: type(value) is str and operand in value
-
-
-_SHORT: Final[dict[str, Callable[[Any], Callable[[Any], bool] | None]]] = {
-    "equals": _equals,
-    "in": _in,
-    "gt": _ordered(operator.gt),
-    "gte": _ordered(operator.ge),
-    "lt": _ordered(operator.lt),
-    "lte": _ordered(operator.le),
-    "contains": _contains,
-}

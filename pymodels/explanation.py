@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
-from pymodels.planning import Pair, Plan, execute
+from pymodels.planning import Pair, Plan, finish
 
 if TYPE_CHECKING:
     from pymodels.storage import Storage
+
+_SAID_ABOVE: Final = frozenset({"native", "order"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,9 @@ class Explanation:
     """How one query was answered; ``print`` shows it as a table.
 
     ``engine`` is what the engine ran, in its own terms, None for every record; ``finished`` the
-    condition that Python decided after it, None for nothing; ``sorted_by`` who sorted.
+    condition that Python decided after it, None for nothing; ``sorted_by`` who sorted. ``expected``
+    is how many records the engine was thought to find, None where nobody can say, and ``read`` how
+    many it found; ``suggestion`` says which index would have helped.
     """
 
     query: str
@@ -32,6 +36,8 @@ class Explanation:
     read: int
     returned: int
     milliseconds: float
+    expected: int | None = None
+    suggestion: str | None = None
 
     def __str__(self) -> str:
         lines = {
@@ -42,7 +48,12 @@ class Explanation:
             "sorted by": self.sorted_by,
             "read": f"{self.read} for {self.returned} returned",
             "time": f"{self.milliseconds:.2f} ms",
+            **{name: value for name, value in self.details.items() if name not in _SAID_ABOVE},
         }
+        if self.expected is not None:
+            lines["expected"] = f"{self.expected} to be read"
+        if self.suggestion is not None:
+            lines["suggestion"] = self.suggestion
         width = max(map(len, lines))
         return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
 
@@ -57,22 +68,26 @@ def explain(storage: Storage, plan: Plan, query: str) -> Explanation:
             read += 1
             yield pair
 
+    expected = storage.expected(plan)
     begin = time.perf_counter()
-    returned = sum(1 for _ in execute(storage, plan, counted(storage.scan(plan))))
+    returned = sum(1 for _ in finish(storage, plan, counted(storage.scan(plan))))
     elapsed = time.perf_counter() - begin
     if plan.unordered:
         sorted_by = "nobody"
     else:
         sorted_by = "Python" if plan.native_order is None else f"engine ({plan.native_order})"
+    details = storage.explain(plan)
     return Explanation(
         query=query,
         storage=storage.name,
         engine=plan.native,
-        details=storage.explain(plan),
+        details=details,
         finished=None if plan.rest == conditions.EVERYTHING else repr(plan.rest),
         sorted_by=sorted_by,
         scan=plan.native is None,
         read=read,
         returned=returned,
         milliseconds=elapsed * 1000,
+        expected=expected,
+        suggestion=details.get("suggestion"),
     )

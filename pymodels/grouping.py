@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pymodels import aggregation
+from pymodels.values import order_key
 
 if TYPE_CHECKING:
     from pymodels.paths import Path
     from pymodels.query import Query
 
+Rows: TypeAlias = list[tuple[Any, ...]]
 _Groups: TypeAlias = list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]
+
+
+def by_engine(
+    query: Query[Any], fields: Sequence[Any], function: str, counted: Any = None
+) -> Rows | None:
+    """Return a row for each group, in order, if the engine can compute them; else None."""
+    storage = query.storage.current
+    places = [query.place(field) for field in fields]
+    place = None if counted is None else query.place(counted)
+    asked = storage.query_class_of().native.group_by(places, function, place)
+    if asked is NotImplemented:
+        return None
+    plan = query.plan()
+    rows = storage.group(plan, asked) if plan.is_left_to_engine else None
+    if rows is None:
+        return None
+    return sorted(rows, key=lambda row: tuple(map(order_key, row[: len(places)])))
 
 
 class Grouping:
@@ -29,12 +48,20 @@ class Grouping:
 
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
+        found = by_engine(self._query, self._fields, "count")
+        if found is None and len(self._fields) == 1:
+            found = self._query.counts_by_index(self._fields[0])
+        if found is not None:
+            return found
         groups = self._grouped(self._query.rows(self._fields))
         return [(*group, len(rows)) for group, rows in groups]
 
     def _each(
-        self, field: Any, function: Callable[[list[Any]], Any], what: str = ""
+        self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""
     ) -> list[tuple[Any, ...]]:
+        found = by_engine(self._query, self._fields, name, field)
+        if found is not None:
+            return found
         return [
             (*group, function([member for row in rows for member in row[-1]]))
             for group, rows in self._grouped(
@@ -44,16 +71,16 @@ class Grouping:
 
     def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., sum of *field*) for each group."""
-        return self._each(field, aggregation.total, "a sum")
+        return self._each("sum", field, aggregation.total, "a sum")
 
     def avg(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., mean of *field*) for each group."""
-        return self._each(field, aggregation.mean, "a mean")
+        return self._each("avg", field, aggregation.mean, "a mean")
 
     def min(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., least *field*) for each group."""
-        return self._each(field, aggregation.least)
+        return self._each("min", field, aggregation.least)
 
     def max(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., greatest *field*) for each group."""
-        return self._each(field, aggregation.greatest)
+        return self._each("max", field, aggregation.greatest)

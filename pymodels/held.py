@@ -6,16 +6,13 @@ common: views, batches, one writer at a time, and a copy of its own for a forked
 
 from __future__ import annotations
 
-import os
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, TypeAlias
 
 from pymodels.concurrency import Uninterrupted
-from pymodels.errors import TransactionError
 from pymodels.keyvalue import KeyValueStorage
-from pymodels.schema import Schema
 from pymodels.tables import Batch, View
 
 _CHUNK: Final = 256
@@ -69,11 +66,6 @@ class HeldStorage(KeyValueStorage):
 
     def batch(self) -> HeldBatch:
         return HeldBatch(self)
-
-    def read_one(self, schema: Schema, key: Any) -> bytes | None:
-        self.check_open()
-        found = self.tables.get(schema.table)
-        return None if found is None else found.get(schema.key.encode(key))
 
     def close(self) -> None:
         self.closed = True
@@ -180,9 +172,8 @@ class HeldView(View):
         found = self._tables.get(table)
         if found is None:
             return
-        chunk = _backward if descending else _forward
         get = found.get
-        while keys := chunk(found.keys(), low, high):
+        while keys := next_keys(found, low, high, descending=descending):
             for key in keys:
                 value = get(key)
                 if value is not None:
@@ -195,6 +186,13 @@ class HeldView(View):
     def count(self, table: str) -> int:
         found = self._tables.get(table)
         return 0 if found is None else len(found.values)
+
+
+def next_keys(
+    table: Table, low: bytes | None, high: bytes | None, *, descending: bool
+) -> list[bytes]:
+    """Return the next keys of a range, in the order in which they are read."""
+    return (_backward if descending else _forward)(table.keys(), low, high)
 
 
 def _forward(order: list[bytes], low: bytes | None, high: bytes | None) -> list[bytes]:
@@ -213,10 +211,9 @@ class HeldBatch(HeldView, Batch):
     """Changes kept aside until they are committed; what is read sees them."""
 
     def __init__(self, storage: HeldStorage) -> None:
-        super().__init__(storage.tables)
+        HeldView.__init__(self, storage.tables)
         self._storage = storage
         self.changes: dict[str, dict[bytes, bytes | None]] = {}
-        self._pid = os.getpid()
 
     def get(self, table: str, key: bytes) -> bytes | None:
         changed = self.changes.get(table)
@@ -242,14 +239,13 @@ class HeldBatch(HeldView, Batch):
         self.changes.setdefault(table, {})[key] = None
 
     def commit(self) -> None:
-        if self._pid != os.getpid():
-            raise TransactionError(
-                f"{self._storage.name}: a batch that was prepared before a fork does not go on in "
-                "the child; prepare it there"
-            )
         with self._storage.applying:
             self._storage.keep(self.changes)
-            self._storage.apply(self.changes)
+            self.apply()
+
+    def apply(self) -> None:
+        """Make the changes true in memory; nobody else does so meanwhile."""
+        self._storage.apply(self.changes)
 
     def rollback(self) -> None:
         self.changes.clear()

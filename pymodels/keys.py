@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from pymodels.checks import Unfit, check_int, check_text, exactly
 from pymodels.errors import ModelError
+
+if TYPE_CHECKING:
+    from pymodels.schema import Schema
 
 _OFFSET: Final = 1 << 63
 
@@ -117,9 +120,21 @@ def key_kind(declared: Any) -> KeyKind:
         return KEY_KINDS[declared]
     except (KeyError, TypeError):
         known = ", ".join(sorted(kind.__name__ for kind in KEY_KINDS))
-        raise ModelError(f"Key[{declared!r}]: a primary key is one of {known}") from None
+        raise ModelError(
+            f"Key[{declared!r}]: a primary key is one of {known}; the module of a backend may add "
+            "others when it is imported"
+        ) from None
 
 
 def kind_named(name: str) -> KeyKind:
     """Return the kind of keys called *name*, as a storage remembers it."""
     return next(kind for kind in KEY_KINDS.values() if kind.name == name)
+
+
+def other_keys(schema: Schema, found: str, storage: str) -> ModelError:
+    """Return the error for a model that declares other keys than its collection has."""
+    return ModelError(
+        f"{schema.name} declares {schema.key.name} keys, and the collection "
+        f"{schema.collection!r} in {storage} has {found} keys: declare Key[...] as it was, or "
+        "another collection"
+    )

@@ -8,45 +8,60 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from pymodels import conditions
+from pymodels import conditions, maintenance
+from pymodels.advice import suggestion
 from pymodels.batches import BatchWriter, check_key, check_name
-from pymodels.bykey import (
-    ByKey,
-    KeyRange,
-    Keys,
-    Prefix,
-    UniqueValue,
-    after_prefix,
-    bounds,
-    possible_keys,
-)
+from pymodels.byindex import AllOf, AnyOf, ByIndex, IndexOrder, InIndex
+from pymodels.bykey import ByKey, UniqueValue
+from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change
+from pymodels.choosing import Expectations, Sample, choose
 from pymodels.codecs import MessagePack
+from pymodels.columns import Column, column_of
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
+from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
-from pymodels.indexes import entry
+from pymodels.fetching import (
+    Chunk,
+    by_indexes,
+    by_key_range,
+    by_unique,
+    count_found,
+    first_size,
+    in_order,
+    is_up_to_date,
+    tables_of,
+    without_indexes,
+)
+from pymodels.finishing import decoded, finished, sliced
+from pymodels.groups import CommitGroups
 from pymodels.keys import KeyKind, kind_named
-from pymodels.planning import Pair, Plan, execute
+from pymodels.ordered import OrderedIndex
+from pymodels.planning import Pair, Plan
 from pymodels.query import Query
-from pymodels.schema import Schema
+from pymodels.schema import Place, Schema
+from pymodels.shortcuts import shortcut
 from pymodels.storage import Prepared, Storage
 from pymodels.tables import (
     FORMAT,
     META,
     Batch,
     CollectionRecord,
+    IndexBatch,
+    IndexView,
     PagedView,
     View,
     check_key_kind,
+    in_chunks,
+    index_table,
     records_table,
     tables_for,
-    unique_table,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +84,10 @@ class KeyValueStorage(Storage):
 
     query_class = KeyValueQuery
     codec = MessagePack()
+    keeps_indexes: ClassVar[bool] = False
+    """Whether its views and batches know of ordered indexes."""
+    groups_commits: ClassVar[bool] = False
+    """Whether its batches can be nested, so that those of several threads are committed as one."""
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
     page_size: ClassVar[int | None] = None
@@ -77,6 +96,9 @@ class KeyValueStorage(Storage):
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         super().__init__(name=name, read_only=read_only)
         self.write_lock = WriteLock(name)
+        self._groups = CommitGroups(self)
+        self.catalogs: dict[str, Catalog] = {}
+        self.samples: dict[str, Sample] = {}
 
     @abstractmethod
     def view(self) -> AbstractContextManager[View]:
@@ -99,112 +121,211 @@ class KeyValueStorage(Storage):
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
-        return self._scan(plan)
+        return decoded(plan.schema, self._chunks(plan))
 
-    def _scan(self, plan: Plan) -> Iterator[Pair]:
+    def run(self, plan: Plan) -> Iterator[Pair]:
+        if getattr(self.scan, "__func__", None) is not KeyValueStorage.scan:  # it has its own way
+            return super().run(plan)
+        self.check_open()
+        return finished(self, plan, self._chunks(plan))
+
+    def _chunks(self, plan: Plan) -> Iterator[Chunk]:
         if self.page_size is not None:
-            yield from self._scan_view(PagedView(self._view_if_open, self.page_size), plan)
+            yield from self._chunks_in(PagedView(self._view_if_open, self.page_size), plan)
             return
         with self.view() as view:
-            yield from self._scan_view(view, plan)
+            yield from self._chunks_in(view, plan)
 
     def _view_if_open(self) -> AbstractContextManager[View]:
         self.check_open()
         return self.view()
 
-    def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
-        descending = plan.native_order == "descending keys"
-        decode = plan.schema.key.decode
-        skip, most = plan.skip, plan.most
-        if most == 0:
-            return
-        known = self.collection_record(view, plan.schema.collection)
-        if known is not None:
-            check_key_kind(known, plan.schema, self.name)
-        for key, stored in self._pairs(view, plan, descending=descending):
-            if skip:
-                skip -= 1
-                continue
-            yield decode(key), stored
-            if most is not None:
-                most -= 1
-                if not most:
-                    return
-
-    def _pairs(self, view: View, plan: Plan, *, descending: bool) -> Iterator[tuple[bytes, bytes]]:
+    def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
+        if plan.most == 0:
+            return iter(())
         schema, fragment = plan.schema, plan.native
-        table, encode = records_table(schema.collection), schema.key.encode
-        match fragment:
-            case None:
-                return view.items(table, None, None, descending=descending)
-            case Keys(keys):
-                encoded = sorted(map(encode, possible_keys(schema, keys)), reverse=descending)
-                return (
-                    (key, stored) for key in encoded if (stored := view.get(table, key)) is not None
-                )
-            case KeyRange():
-                low, high = bounds(schema, fragment)
-                return view.items(table, low, high, descending=descending)
-            case Prefix(text):
-                low = text.encode()
-                return view.items(table, low, after_prefix(low), descending=descending)
-            case UniqueValue(index, value):
-                return self._by_unique(view, plan, index, value, descending=descending)
-        raise AssertionError(f"{fragment!r} was made by another backend")
+        uses_indexes = _uses_indexes(plan)
+        seen = _with_indexes(view)
+        if uses_indexes:
+            seen.open(tables_of(plan))
+        catalog = self._catalog_for(view, schema)
+        if uses_indexes:
+            if not is_up_to_date(plan, catalog):
+                return without_indexes(self, seen, plan)
+            if isinstance(plan.native_order, IndexOrder):
+                return in_order(self, seen, plan)
+            return by_indexes(seen, catalog, plan)
+        descending = plan.native_order == "descending keys"
+        first = first_size(plan)
+        if isinstance(fragment, UniqueValue):
+            found = by_unique(view, schema, catalog, fragment, descending=descending)
+            chunks = in_chunks(iter(found), first)
+        else:
+            chunks = by_key_range(view, schema, fragment, descending=descending, first=first)
+        return sliced(chunks, plan.skip, plan.most)
 
-    def _by_unique(
-        self, view: View, plan: Plan, index: str, value: Any, *, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        collection = plan.schema.collection
-        table = records_table(collection)
-        known = self.collection_record(view, collection)
-        found = entry([value])
-        if known is None or index not in known.indexes or found is None:
-            # No model that declares the index has been written yet: look at every record.
-            yield from view.items(table, None, None, descending=descending)
-            return
-        key = view.get(unique_table(collection, index), found)
-        stored = None if key is None else view.get(table, key)
-        if key is not None and stored is not None:
-            yield key, stored
+    def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
+        if self.keeps_indexes:
+            native = self._native(schema)
+            if native is not None:
+                plan = shortcut(native, schema, condition, **options)
+                if plan is not None:
+                    return plan
+                return choose(self, native, schema, condition, self._index_view, **options)
+        return super().plan(schema, condition, **options)
+
+    def _index_view(self) -> AbstractContextManager[IndexView]:
+        return cast("AbstractContextManager[IndexView]", self.view())
+
+    def _native(self, schema: Schema) -> ByIndex | None:
+        """Return what the indexes can do that *schema* can use, None without any."""
+        catalog = self.catalogs.get(schema.collection)
+        if catalog is None:
+            self.check_open()
+            with self.view() as view:
+                catalog = self.catalog(view, schema.collection)
+            if catalog is None:
+                return None
+        if not catalog.ordered:
+            return None
+        native: ByIndex | None = catalog.plans.get(schema)
+        if native is None:
+            by_key = self.query_class_of().native
+            native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
+        return native
 
     def count(self, plan: Plan) -> int:
-        if plan.condition != conditions.EVERYTHING or plan.skip or plan.most is not None:
+        if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
-        if plan.offset or plan.limit is not None:
+        everything = plan.condition == conditions.EVERYTHING
+        if not everything and not _uses_indexes(plan):
             return super().count(plan)
+        if plan.most is None and not plan.skip:
+            known = self._count_under(plan)
+            if known is not None:
+                return known
         self.check_open()
         with self.view() as view:
-            return view.count(records_table(plan.schema.collection))
+            if everything and not (plan.skip or plan.most is not None):
+                self._catalog_for(view, plan.schema)
+                return view.count(records_table(plan.schema.collection))
+            seen = _with_indexes(view)
+            seen.open(tables_of(plan))
+            catalog = self._catalog_for(view, plan.schema)
+            if everything or not is_up_to_date(plan, catalog):
+                return super().count(plan)
+            return count_found(seen, catalog, plan)
+
+    @contextmanager
+    def column(self, plan: Plan, place: Place) -> Iterator[Column | None]:
+        native = self._native(plan.schema) if self.keeps_indexes else None
+        index = None if native is None else column_of(native, plan, place)
+        if index is None:
+            yield None
+            return
+        self.check_open()
+        with self.view() as view:
+            seen = _with_indexes(view)
+            seen.open((index_table(plan.schema.collection, index.index.name),))
+            catalog = self._catalog_for(view, plan.schema)
+            known = {} if catalog is None else catalog.record.ordered
+            is_known = known.get(index.index.name) == index.index
+            yield Column(self, seen, plan, place, index) if is_known else None
+
+    def expected(self, plan: Plan) -> int | None:
+        if plan.expected is not None or not self.keeps_indexes:
+            return plan.expected
+        with self._index_view() as view:
+            return Expectations(self, view, plan.schema).of(plan.native)
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        found = dict(super().explain(plan))
+        advice = suggestion(plan) if self.keeps_indexes else None
+        return found | {"suggestion": advice} if advice else found
+
+    def _count_under(self, plan: Plan) -> int | None:
+        """Return how many records have one value, if *plan* asks for nothing else."""
+        fragment, collection = plan.native, plan.schema.collection
+        if type(fragment) is not InIndex or not fragment.points or len(fragment.ranges) != 1:
+            return None
+        self.check_open()
+        table = index_table(collection, fragment.index.name)
+        with self.view() as view:
+            seen = _with_indexes(view)
+            seen.open((table,))
+            catalog = self._catalog_for(view, plan.schema)
+            if catalog is None or catalog.record.ordered.get(fragment.index.name) is not (
+                fragment.index
+            ):
+                return None
+            return seen.count_under(table, fragment.ranges[0][0])
 
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
         with self.view() as view:
-            return {
-                name[len("collection:") :]: kind_named(
-                    msgspec.msgpack.decode(value, type=CollectionRecord).key
-                )
-                for key, value in view.items(META, b"collection:", b"collection;", descending=False)
-                if (name := key.decode())
-            }
+            return self.collections_in(view)
+
+    def collections_in(self, view: View) -> Mapping[str, KeyKind]:
+        """Return what ``collections`` does, of one state of the tables."""
+        return {
+            name[len("collection:") :]: kind_named(
+                msgspec.msgpack.decode(value, type=CollectionRecord).key
+            )
+            for key, value in view.items(META, b"collection:", b"collection;", descending=False)
+            if (name := key.decode())
+        }
+
+    def catalog(self, view: View, name: str) -> Catalog | None:
+        """Return what is remembered of a collection, None if nothing is."""
+        data = view.get(META, f"collection:{name}".encode())
+        if data is None:
+            return None
+        found = self.catalogs.get(name)
+        if found is None or found.data != data:
+            found = self.catalogs[name] = Catalog(data, self.codec)
+        return found
 
     def collection_record(self, view: View, name: str) -> CollectionRecord | None:
+        """Return what ``catalog`` knows of a collection, to be changed."""
         data = view.get(META, f"collection:{name}".encode())
         return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
+
+    def check_key_kind(self, schema: Schema) -> None:
+        with self.view() as view:
+            self._catalog_for(view, schema)
+
+    def _catalog_for(self, view: View, schema: Schema) -> Catalog | None:
+        """Return what is known of a model's collection, and check that its keys are of one kind."""
+        catalog = self.catalog(view, schema.collection)
+        if catalog is not None:
+            check_key_kind(catalog.record, schema, self.name)
+        return catalog
+
+    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
+        """Return the indexes that are to be kept for what a model declares."""
+        return declared_ordered(schema, self.codec) if self.keeps_indexes else ()
 
     # --- writing ----------------------------------------------------------------------------
 
     def write(self, changes: Sequence[Change]) -> None:
-        if changes:
-            self.prepare(changes).commit()
-        else:
-            self.check_writable()
+        if not changes or not self.groups_commits:
+            if changes:
+                self.prepare(changes).commit()
+            else:
+                self.check_writable()
+            return
+        self.check_writable()
+        for name in {change.schema.collection for change in changes}:
+            check_name(self, name)
+        self._groups.write(changes)
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
         for name in {change.schema.collection for change in changes}:
             check_name(self, name)
-        prepared = self._begin(tables_for(changes))
+        prepared = self._begin(
+            tables_for([change.schema for change in changes], self.ordered_indexes)
+        )
         try:
             prepared.carry_out(changes)
         except BaseException:
@@ -221,6 +342,62 @@ class KeyValueStorage(Storage):
         except BaseException:
             turn.release()
             raise
+
+    @contextmanager
+    def writing(self, tables: Sequence[str] = ()) -> Iterator[IndexBatch]:
+        """Return a context with a batch, committed at its end or rolled back by an exception."""
+        self.check_writable()
+        prepared = self._begin(tables)
+        try:
+            yield cast("IndexBatch", prepared.batch)
+        except BaseException:
+            prepared.rollback()
+            raise
+        prepared.has_changes = True
+        prepared.commit()
+
+    # --- indexes ----------------------------------------------------------------------------
+
+    def build_indexes(
+        self, *models: type[Model], progress: maintenance.Progress | None = None
+    ) -> None:
+        """Build what *models* declare and the storage does not have yet, and what is half built.
+
+        Few records are indexed together with the first write through a model, many bit by bit with
+        every write: this does all that is left. It goes on where a build was interrupted; others
+        read and write meanwhile, by the indexes that are ready.
+
+        Args:
+            models: whose indexes to build; none for whatever was begun in any collection.
+            progress: called with a collection's name, how many records were done, and how many
+                there are.
+        """
+        schemas: list[Schema] = [model.__schema__ for model in models]
+        for schema in schemas:
+            with self.writing(tables_for([schema], self.ordered_indexes)) as batch:
+                BatchWriter(self, batch).know(schema)
+        collections = {schema.collection: None for schema in schemas} or dict.fromkeys(
+            self.collections()
+        )
+        maintenance.build(self, collections, progress)
+
+    def drop_indexes(self, model: type[Model], *names: str) -> list[str]:
+        """Drop indexes of a model's collection, and return their names.
+
+        Without *names*, all that *model* does not declare. An index that it still declares, or some
+        other model, is made anew by the next write through that. Raises ``UsageError`` for a name
+        that no index has.
+        """
+        return maintenance.drop(self, model.__schema__, names)
+
+    def check(self, *, repair: bool = False) -> maintenance.Check:
+        """Compare all indexes with the records, and return what was wrong.
+
+        With *repair*, indexes that are wrong are built anew, in one batch. Records that cannot be
+        read are named, and left as they are.
+        """
+        self.check_open()
+        return maintenance.check(self, repair=repair)
 
     def check_change(self, change: Change) -> None:
         check_key(self, change)
@@ -254,7 +431,7 @@ class KeyValueStorage(Storage):
         prepared.commit()
 
     def _find(self, view: View, plan: Plan) -> Iterator[Pair]:
-        return execute(self, plan, self._scan_view(view, plan))
+        return finished(self, plan, self._chunks_in(view, plan))
 
     def check_format(self, found: bytes | None) -> None:
         """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""
@@ -265,6 +442,15 @@ class KeyValueStorage(Storage):
             )
 
 
+def _with_indexes(view: View) -> IndexView:
+    """Return *view* as what the views of a storage with ``keeps_indexes`` are."""
+    return cast("IndexView", view)
+
+
+def _uses_indexes(plan: Plan) -> bool:
+    return isinstance(plan.native, InIndex | AllOf | AnyOf)
+
+
 class _PreparedBatch(Prepared):
     """A batch, and the turn that others wait for until it has ended."""
 
@@ -272,16 +458,16 @@ class _PreparedBatch(Prepared):
         self.batch = storage.batch()
         self._storage = storage
         self._turn = turn
-        self._has_changes = False
+        self.has_changes = False
 
     def carry_out(self, changes: Sequence[Change]) -> None:
-        self._has_changes = BatchWriter(self._storage, self.batch).write(changes)
+        self.has_changes = BatchWriter(self._storage, self.batch).write(changes)
 
     def commit(self) -> None:
         if self._turn.is_inherited:
             raise prepared_elsewhere(self._storage.name)
         try:
-            if self._has_changes:
+            if self.has_changes:
                 self.batch.commit()
             else:  # what only asserts leaves the revision as it was
                 self.batch.rollback()

@@ -8,16 +8,26 @@ that can be encoded) and what a query needs (families, the way into nested value
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cached_property
 from types import GenericAlias
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
-from pymodels.checks import Unfit, check_each, check_name, check_open, constrain, expected
+from pymodels.checks import (
+    Unfit,
+    check_each,
+    check_levels,
+    check_name,
+    check_open,
+    check_text,
+    constrain,
+    expected,
+)
 from pymodels.values import ARRAYS, SORTABLE, family, order_key
 
 NATIVE: Final = (bytes, datetime)
@@ -71,17 +81,18 @@ class Kind:
 
     def any_inside(self, wanted: type[Kind]) -> bool:
         """Tell whether a kind of class *wanted* is here or anywhere inside."""
+        return any(isinstance(kind, wanted) for kind in self.everything())
+
+    def everything(self) -> Iterator[Kind]:
+        """Yield this kind and all that are inside, each once."""
         seen: set[int] = set()
         queue: list[Kind] = [self]
         while queue:
             kind = queue.pop()
-            if id(kind) in seen:
-                continue
-            seen.add(id(kind))
-            if isinstance(kind, wanted):
-                return True
-            queue.extend(kind.inner())
-        return False
+            if id(kind) not in seen:
+                seen.add(id(kind))
+                yield kind
+                queue.extend(kind.inner())
 
 
 def convert(value: Any, annotation: Any) -> Any:
@@ -141,6 +152,7 @@ class Open(Kind):
     families = SORTABLE | ARRAYS | {"mapping"}
 
     def check(self, value: Any) -> None:
+        check_levels(value)
         check_open(value)
 
     def pack(self, value: Any, tag: Tag) -> Any:
@@ -231,6 +243,17 @@ class Array(Kind):
         return (self.item,)
 
 
+def is_list_of_text(kind: Kind) -> bool:
+    """Tell whether *kind* is that of lists of any text, of any length."""
+    return (
+        isinstance(kind, Array)
+        and kind.shape is list
+        and kind.length is None
+        and isinstance(kind.item, Scalar)
+        and kind.item.check is check_text
+    )
+
+
 class Positions(Kind):
     """A tuple with a kind for each position."""
 
@@ -317,9 +340,16 @@ class Structured(Kind):
         self.python_type: Any = dict if self.is_dict else cls
         self.members: dict[str, tuple[str, Kind, bool]] = {}  # stored name: name, kind, required
 
+    @cached_property
+    def holds_itself(self) -> bool:
+        """Whether one of these may lie in another, to any depth."""
+        return any(self is found for kind in self.inner() for found in kind.everything())
+
     def check(self, value: Any) -> None:
         if type(value) is not self.python_type:
             raise expected(f"a {self.cls.__name__}", value)
+        if self.holds_itself:
+            check_levels(value)
         if self.is_dict:
             extra = value.keys() - {name for name, _, _ in self.members.values()}
             if extra:

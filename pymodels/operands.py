@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from pymodels.checks import Unfit
 from pymodels.errors import OperandInvalid
 from pymodels.kinds import Array, Kind, Open, OpenShape, Positions, SetMembers
-from pymodels.values import ARRAYS, SORTABLE, family
+from pymodels.values import ADDED, ARRAYS, SORTABLE, family
 
 Check: TypeAlias = Callable[[Any, Kind, str], Any]
 
@@ -49,6 +49,8 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
             (_OPEN if kind.is_open else kind).check(operand)
         except Unfit as error:
             raise _refuse(path, error.reason) from None
+        return operand
+    if type(operand) in ADDED and family(operand) in kind.families:
         return operand
     if type(operand) is int:
         return operand  # one of more than 64 bits is a sound question: no record equals it
@@ -96,7 +98,7 @@ def sortable(operand: Any, kind: Kind, path: str) -> Any:
     if operand is None:
         return None
     operand = plain(operand, kind, path)
-    if family(operand) not in SORTABLE:
+    if family(operand) not in SORTABLE and type(operand) not in ADDED:
         raise _refuse(path, f"{_article(family(operand))} is neither greater nor less than another")
     return storable(operand, kind, path)
 

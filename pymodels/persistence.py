@@ -6,16 +6,18 @@ what the view demands, the smallest change that will do, and the state of the in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
-from pymodels.checks import Unfit
+from pymodels.checks import Unfit, check_text
 from pymodels.errors import DuplicateKey, UnsavedReference, Unsupported, ValidationError
-from pymodels.kinds import Open, convert
-from pymodels.planning import matcher
+from pymodels.kinds import Kind, Open, Scalar, Union, convert, is_list_of_text
+from pymodels.planning import Pair, matcher
 from pymodels.references import forget_related, key_in, keys_in
 from pymodels.schema import FieldInfo, Schema
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _OPEN: Final = Open()
+_astuple: Final = msgspec.structs.astuple
 
 # --- loading --------------------------------------------------------------------------------
 
@@ -46,33 +49,125 @@ def loader(codec: Codec, schema: Schema, home: Storage) -> Callable[[Any, Any], 
     return load
 
 
+def load_each(
+    storage: Storage, schema: Schema, find: Callable[[], Iterable[Pair]]
+) -> Iterator[Any]:
+    """Yield the instances of what *find* returns, which is called when the first one is asked for.
+
+    It does what ``loader`` does, without a call for each.
+    """
+    codec, home = storage.codec, storage.home
+    decode, errors = codec.decoder(schema), codec.errors
+    for key, stored in find():
+        try:
+            instance = decode(stored)
+        except errors as error:
+            raise codec.invalid(schema, key, stored, error) from error
+        instance._pk = key
+        instance._stored = stored
+        instance._storage = home
+        yield instance
+
+
 # --- checking -------------------------------------------------------------------------------
 
 
 def _is_sound(instance: Any) -> bool:
     """Tell at once of most instances that nothing is wrong with them; of others say False."""
     schema: Schema = instance._schema
-    checks = schema.cache.get("checks")
-    if checks is None:
-        simple = not any(
+    known: _Sound | None = schema.cache.get("sound")
+    if known is None:
+        known = schema.cache["sound"] = _Sound(schema)
+    key = instance._pk
+    try:
+        return (key is None or known.takes_key(key)) and known.takes(instance)
+    except (Unfit, RecursionError, UnicodeEncodeError):
+        return False
+
+
+def _check_texts(values: list[Any]) -> None:
+    """Check the members of a list of text all at once."""
+    if values:
+        if set(map(type, values)) != {str}:
+            raise Unfit("a member is no text")
+        text = "".join(values)
+        if not text.isascii():
+            text.encode()
+
+
+class _Sound:
+    """Checks the instances of one model, those first that need least.
+
+    Which checks are needed depends on the types of the values alone, so it is found out once for
+    all records whose values have the same types: an ``str`` that was taken as text only has to be
+    encodable, and that is asked of all text together.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._is_simple = not any(
             info.reference is not None
             or info.options.choices is not None
             or info.options.validators
             for info in schema.fields.values()
         )
-        checks = schema.cache["checks"] = simple and [
-            (info.held, info.kind.check) for info in schema.fields.values()
-        ]
-    if checks is False or (instance._pk is not None and type(instance._pk) is not schema.key.type):
-        return False
-    try:
-        for held, check in checks:
-            check(held(instance))
-        if instance._pk is not None:
-            schema.key.check(instance._pk)
-    except (Unfit, RecursionError):
-        return False
-    return True
+        order = getattr(schema.model, "__struct_fields__", ())
+        self._kinds = [schema.fields[name].kind for name in order]
+        self._key = schema.key
+        self._shapes: dict[tuple[type, ...], tuple[Any, Any]] = {}
+
+    def takes_key(self, key: Any) -> bool:
+        if type(key) is not self._key.type:
+            return False
+        if type(key) is not str or not key or not key.isascii():
+            self._key.check(key)
+        return True
+
+    def takes(self, instance: Any) -> bool:
+        if not self._is_simple:
+            return False
+        values = _astuple(instance)
+        shape = tuple(map(type, values))
+        known = self._shapes.get(shape)
+        if known is None:
+            for kind, value in zip(self._kinds, values, strict=True):
+                kind.check(value)
+            known = self._shapes[shape] = self._needed(shape)
+            return True
+        texts, checks = known
+        if texts is not None:
+            text = "".join(texts(values))
+            if not text.isascii():
+                text.encode()
+        for number, check in checks:
+            check(values[number])
+        return True
+
+    def _needed(self, shape: tuple[type, ...]) -> tuple[Any, Any]:
+        texts: list[int] = []
+        checks: list[tuple[int, Callable[[Any], None]]] = []
+        for number, (kind, found) in enumerate(zip(self._kinds, shape, strict=True)):
+            check = _check_of(kind, found)
+            if check is check_text:
+                texts.append(number)
+            elif check is not None:
+                checks.append((number, check))
+        # Of a single position a getter returns the value itself, which joins as well: it is text.
+        return (operator.itemgetter(*texts) if texts else None), tuple(checks)
+
+
+def _check_of(kind: Kind, found: type) -> Callable[[Any], None] | None:
+    """Return the check that values of type *found* still need, None if the type says it all."""
+    if found is type(None):
+        return None
+    options = kind.some if isinstance(kind, Union) else (kind,)
+    mine = [one for one in options if isinstance(one, Scalar)]
+    if found is list and len(options) == 1 and is_list_of_text(options[0]):
+        return _check_texts
+    if len(mine) == 1 and len(options) == 1:
+        if found is bool and mine[0].families == {"bool"}:
+            return None
+        return mine[0].check
+    return kind.check
 
 
 def problems(instance: Any) -> list[tuple[str, str]]:
@@ -138,8 +233,7 @@ def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None
 # --- saving ---------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(msgspec.Struct, gc=False):
     """One instance on its way into a storage."""
 
     instance: Any
@@ -163,11 +257,14 @@ def save(
     """
     target = storage.current
     home = storage.home
+    for schema in {instance._schema for instance in instances}:
+        check_supported(schema, home)
     for instance in instances:
-        _check_supported(instance._schema, home)
         instance.before_save()
-        _fill(instance)
-        validate(instance)
+        if instance._schema.fill:
+            _fill(instance)
+        if not _is_sound(instance):
+            validate(instance)
     pending = [
         _prepare(instance, target, check=check, replace=replace, unknown=unknown or {})
         for instance in instances
@@ -187,7 +284,7 @@ def save(
     return len(changes)
 
 
-def _check_supported(schema: Schema, home: Storage) -> None:
+def check_supported(schema: Schema, home: Storage) -> None:
     """Refuse what the storage would silently not do."""
     home.meet(schema)
     if schema.unique and "unique" not in home.capabilities:
@@ -209,7 +306,9 @@ def _prepare(
 def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> _Pending:
     schema, codec = instance._schema, target.codec
     key, before = instance._pk, instance._stored
-    changed = _missing_fill(target, instance, before) | codec.difference(schema, before, instance)
+    changed = codec.difference(schema, before, instance)
+    if schema.fill:
+        changed = _missing_fill(target, instance, before) | changed
     if not changed:
         if check:
             target_check: Change | None = Patch(schema, key, expect=target.expectation(before))
@@ -219,7 +318,9 @@ def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> _Pending
     expect: Expectation = target.expectation(before) if check else Expect.PRESENT
     patch = Patch(schema, key, changed, expect=expect)
     after = codec.apply(before, patch)
-    _check_view(target, schema, key, after)
+    patch = msgspec.structs.replace(patch, made=(before, after))
+    if schema.must is not conditions.EVERYTHING:
+        _check_view(target, schema, key, after)
     return _Pending(instance, key, after, patch, created=False)
 
 
@@ -228,13 +329,14 @@ def _prepare_new(
 ) -> _Pending:
     schema: Schema = instance._schema
     key = instance._pk if instance._pk is not None else _new_key(schema)
-    undeclared = dict(unknown)
+    undeclared = unknown
     if instance._stored is not None:
-        undeclared |= unknown_fields(instance, schema)
+        undeclared = {**undeclared, **unknown_fields(instance, schema)}
     if schema.fill:
-        undeclared |= _undeclared(schema)
+        undeclared = {**undeclared, **_undeclared(schema)}
     stored = target.codec.encode(instance, undeclared)
-    _check_view(target, schema, key, stored)
+    if schema.must is not conditions.EVERYTHING:
+        _check_view(target, schema, key, stored)
     expect = Expect.ANYTHING if replace else Expect.ABSENT
     return _Pending(instance, key, stored, Put(schema, key, stored, expect), created=True)
 

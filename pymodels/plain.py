@@ -54,5 +54,3 @@ def _stored(schema: Schema, key: Any, record: Any, codec: Codec) -> Any:
         return codec.from_document(record)
     except Unfit as error:
         raise error.within(key) from None
-    except RecursionError:
-        raise Unfit("nested too deeply to be stored").within(key) from None

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never
 
+import msgspec
+
 from pymodels import conditions
 from pymodels.conditions import And, Condition, Lookup, Not, Or
-from pymodels.evaluation import compile_condition, order_value
+from pymodels.evaluation import compile_condition, names_in, order_value
 from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
@@ -29,15 +31,13 @@ Pair: TypeAlias = tuple[Any, Any]
 """A record as a backend yields it: its key, and its stored form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Superset(Generic[FragmentT]):
+class Superset(msgspec.Struct, Generic[FragmentT], frozen=True):
     """A fragment that finds every record wanted, and perhaps more: Python checks them again."""
 
     fragment: FragmentT
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """One term of an order; ``nulls_first`` is settled by then."""
 
     place: Place
@@ -72,10 +72,18 @@ class Native(Generic[FragmentT]):
         """Return how the engine yields records in this order, ties by key, *descending* or not."""
         return NotImplemented
 
+    def group_by(self, places: Sequence[Place], function: str, counted: Place | None) -> Any:
+        """Return what has the engine compute a value for each group, for ``Storage.group``.
 
-@dataclass(frozen=True, slots=True)
+        *function* is ``"count"``, ``"sum"``, ``"avg"``, ``"min"`` or ``"max"``, the last four of
+        *counted*. Without places, all records are one group.
+        """
+        return NotImplemented
+
+
+@dataclass(slots=True)  # a frozen one takes longer to make than most plans take to think of
 class Plan:
-    """Everything that a storage needs to know of a query.
+    """Everything that a storage needs to know of a query; it is not changed once it is made.
 
     ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it,
     None for all records, and ``rest`` what Python decides after that. ``order`` are the terms
@@ -83,7 +91,8 @@ class Plan:
     is how the engine sorts, None if Python does, and ``unordered`` that nobody cares. ``skip`` and
     ``most`` are for the engine, ``offset`` and ``limit`` for Python: where one pair is set, the
     other is empty.
-    ``names`` are the stored fields that will be read, None for all of them.
+    ``names`` are the stored fields that will be read, None for all of them. ``expected`` is how
+    many records the engine is thought to find, None where nobody asked.
     """
 
     schema: Schema
@@ -99,11 +108,17 @@ class Plan:
     offset: int = 0
     limit: int | None = None
     names: frozenset[str] | None = None
+    expected: int | None = None
 
     @property
     def exact(self) -> bool:
         """Whether the engine alone decides which records are wanted."""
         return self.rest == conditions.EVERYTHING
+
+    @property
+    def is_left_to_engine(self) -> bool:
+        """Whether Python finishes nothing but the order."""
+        return self.exact and not self.offset and self.limit is None
 
     @property
     def scans(self) -> bool:
@@ -217,20 +232,28 @@ def make_plan(
         most=limit if pushes else None,
         offset=0 if pushes else offset,
         limit=None if pushes else limit,
-        names=None if names is None else names | _names(rest) | {t.place.stored for t in order},
+        names=None
+        if names is None
+        else names | condition_names(rest) | {t.place.stored for t in order},
     )
 
 
-def _names(condition: Condition) -> frozenset[str]:
-    return frozenset(compile_condition(condition).names)
+def condition_names(condition: Condition) -> frozenset[str]:
+    """Return the stored fields that it takes to decide *condition*."""
+    return frozenset(names_in(condition))
 
 
 # --- what Python finishes -------------------------------------------------------------------
 
 
-def execute(storage: Storage, plan: Plan, pairs: Iterable[Pair] | None = None) -> Iterator[Pair]:
+def execute(storage: Storage, plan: Plan) -> Iterator[Pair]:
     """Yield the records that *plan* asks for, each once and in order, as (key, stored form)."""
-    rows: Iterable[Pair] = storage.scan(plan) if pairs is None else pairs
+    return storage.run(plan)
+
+
+def finish(storage: Storage, plan: Plan, pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Yield the records that *plan* asks for, out of those that the engine found."""
+    rows: Iterable[Pair] = pairs
     if not plan.exact:
         rows = _filtered(storage, plan.schema, plan.rest, rows)
     if plan.native_order is None and not plan.unordered:

@@ -6,11 +6,12 @@ records, a number or an answer are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
-from pymodels import aggregation, conditions, updating
+import msgspec
+
+from pymodels import aggregation, conditions, persistence, updating
 from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
     Conflict,
@@ -23,7 +24,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.explanation import Explanation, explain
-from pymodels.grouping import Grouping
+from pymodels.grouping import Grouping, by_engine
 from pymodels.lookups import nearest
 from pymodels.paths import Path
 from pymodels.planning import Native, Pair, Plan, Term, execute
@@ -31,10 +32,14 @@ from pymodels.schema import Place, Schema
 from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pymodels.columns import Column
     from pymodels.models import Model
     from pymodels.prefetching import Prefetch
     from pymodels.references import Related
     from pymodels.storage import Storage
+    from pymodels.watching import Feed
 
 M = TypeVar("M", bound="Model")
 
@@ -47,8 +52,7 @@ _NO_KEY: Final[Any] = object()
 """What ``get`` is given instead of a key; None is no key either, and refused as such."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """What a query asks for; ``order`` are terms, none for the order of keys."""
 
     condition: Condition
@@ -120,7 +124,7 @@ class Query(Generic[M]):
         other = object.__new__(type(self))
         other._model, other._schema = self._model, self._schema
         other._storage = self._storage
-        other._asked = replace(self._asked, **changes)
+        other._asked = msgspec.structs.replace(self._asked, **changes)
         return other
 
     # --- narrowing --------------------------------------------------------------------------
@@ -130,7 +134,9 @@ class Query(Generic[M]):
 
         Raises ``UnknownField``, ``OperandInvalid`` or ``QueryError`` for what has no meaning.
         """
-        self._refuse_slice("where")
+        asked = self._asked
+        if asked.offset or asked.limit is not None:
+            self._refuse_slice("where")
         condition = self._schema.condition(given, lookups)
         return self._with(condition=conditions.both(self._asked.condition, condition))
 
@@ -306,17 +312,11 @@ class Query(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
-        load = target.loader(self._schema)
-        found = execute(target, self.plan())
+        instances = persistence.load_each(target, self._schema, lambda: target.run(self.plan()))
         prefetch = self._asked.prefetch
         if prefetch is None:
-            for key, stored in found:
-                yield load(key, stored)
-        else:
-            instances = (load(key, stored) for key, stored in found)
-            yield from prefetch.in_pages(
-                self._storage, instances, allow_scan=self._asked.allow_scan
-            )
+            return instances
+        return prefetch.in_pages(self._storage, instances, allow_scan=self._asked.allow_scan)
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
@@ -360,12 +360,17 @@ class Query(Generic[M]):
 
         Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
         """
+        if (
+            self._asked is self._schema.everything
+            and not (given or lookups)
+            and key is not _NO_KEY
+            and not isinstance(key, conditions.Node)
+        ):
+            return self._storage.get(self._model, key)
         query = self
         if isinstance(key, conditions.Node):
             given = (key, *given)
         elif key is not _NO_KEY:
-            if self._asked is self._schema.everything and not given and not lookups:
-                return self._storage.get(self._model, key)
             query = self.where(pk=self._schema.check_key(key))
         if given or lookups:
             query = query.where(*given, **lookups)
@@ -429,7 +434,21 @@ class Query(Generic[M]):
 
     def values(self, field: str | Path[Any]) -> list[Any]:
         """Return the distinct values of a field, in order, ``None`` once for null and absent."""
-        return aggregation.distinct(self.rows([field]))
+        found = by_engine(self, [field], "count")
+        if found is not None:
+            return [value for value, _ in found]
+        with self._column(field) as column:
+            indexed = None if column is None else column.values()
+        return aggregation.distinct(self.rows([field])) if indexed is None else indexed
+
+    def _column(self, field: Any) -> AbstractContextManager[Column | None]:
+        plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
+        return self._storage.current.column(plan, self.place(field))
+
+    def counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
+        """Return the values of a field with how many records have each, if an index tells."""
+        with self._column(field) as column:
+            return None if column is None else column.counts()
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -448,7 +467,7 @@ class Query(Generic[M]):
 
     def rows(self, fields: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of *fields* of each record, as ``select`` does."""
-        return self._rows([self._place(field) for field in fields])
+        return self._rows([self.place(field) for field in fields])
 
     def rows_with_members(
         self, fields: Iterable[Any], counted: Any, what: str = ""
@@ -457,7 +476,7 @@ class Query(Generic[M]):
 
         *what* names an aggregate of numbers, which is refused where none can be.
         """
-        places, last = [self._place(field) for field in fields], self._place(counted)
+        places, last = [self.place(field) for field in fields], self.place(counted)
         if what:
             aggregation.check_numeric(self._schema, last, what)
         return self._rows(places, last)
@@ -473,12 +492,21 @@ class Query(Generic[M]):
             member for (members,) in self.rows_with_members((), field, what) for member in members
         ]
 
-    def _place(self, field: Any) -> Place:
+    def place(self, field: Any) -> Place:
+        """Return the place that a field, or a path through one, names."""
         if isinstance(field, Path):
             return self._schema.place_of(field.parts, field.owner, literal=field.literal)
         if not isinstance(field, str) or not field:
             raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
         return self._schema.place(tuple(field.split("__")))
+
+    def _computed(
+        self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""
+    ) -> Any:
+        found = by_engine(self, (), name, field)
+        if found:
+            return found[0][0]
+        return function(self._members(field, what) if found is None else [])
 
     def sum(self, field: str | Path[Any]) -> Any:
         """Return the exact sum of a field's numbers; 0 if there are none.
@@ -486,26 +514,35 @@ class Query(Generic[M]):
         Through a list, or of a list that the model declares, every member counts, here and in the
         other aggregates. Raises ``QueryError`` for a field that holds no numbers.
         """
-        return aggregation.total(self._members(field, "a sum"))
+        return self._computed("sum", field, aggregation.total, "a sum")
 
     def avg(self, field: str | Path[Any]) -> Any:
         """Return the mean of a field's numbers, ``None`` if there are none."""
-        return aggregation.mean(self._members(field, "a mean"))
+        return self._computed("avg", field, aggregation.mean, "a mean")
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return aggregation.least(self._members(field))
+        return self._end("min", field, aggregation.least, descending=False)
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return aggregation.greatest(self._members(field))
+        return self._end("max", field, aggregation.greatest, descending=True)
+
+    def _end(
+        self, name: str, field: Any, function: Callable[[list[Any]], Any], *, descending: bool
+    ) -> Any:
+        with self._column(field) as column:
+            found = None if column is None else column.end(descending=descending)
+        if found is None:
+            return self._computed(name, field, function)
+        return found[0] if found else None
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""
         if not fields:
             raise UsageError("group_by needs the names of the fields to group by")
         for field in fields:
-            self._place(field)
+            self.place(field)
         return Grouping(self, fields)
 
     # --- changing ---------------------------------------------------------------------------
@@ -521,6 +558,20 @@ class Query(Generic[M]):
     def delete(self) -> int:
         """Delete every record found, in one batch; return how many. Hooks are not called."""
         return updating.delete(self, self._storage.current)
+
+    def watch(self, *, after: str | None = None, wait: float | None = None) -> Feed[M]:
+        """Listen to the records from now on: yield what is inserted, changed and deleted.
+
+        Args:
+            after: the token of a change, or of a feed: go on after that instead of now.
+            wait: seconds without a change after which the iteration ends; None waits for ever.
+
+        An inserted or changed record is told of if it meets the conditions by then, and a deleted
+        one always: nobody knows what it was. Raises ``Unsupported`` where the backend tells of no
+        changes.
+        """
+        self._refuse_slice("watch")
+        return self._storage.watch(self, after, wait)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -582,6 +633,8 @@ def _with_keys(condition: Condition) -> Condition:
             return conditions.with_operand(lookup, found)
         return lookup
 
+    if type(condition) is Lookup and not isinstance(condition.operand, Query):
+        return condition
     if any(isinstance(one.operand, Query) for one in conditions.lookups_in(condition)):
         return conditions.transform(condition, change)
     return condition

@@ -16,11 +16,17 @@ from pymodels.conditions import Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, UnknownField
 from pymodels.fields import FieldOptions
 from pymodels.keys import KeyKind
-from pymodels.kinds import Kind, Open, Scalar, is_index
+from pymodels.kinds import Kind, Null, Open, Scalar, Union, is_index
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.values import ARRAYS
 
 _OPEN: Final = Open()
+
+_MOST_KNOWN: Final = 1_000
+"""How many names are remembered of those that were ever asked for."""
+
+_PLAIN_TYPES: Final[Mapping[str, type]] = {"number": int, "text": str, "bool": bool}
+_PLAIN_LOOKUPS: Final = frozenset({"equals", "gt", "gte", "lt", "lte"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +51,6 @@ class FieldInfo:
             self.kind.check(value)
         except Unfit as error:
             return f"{error.trail}: {error.reason}" if error.trail else error.reason
-        except RecursionError:
-            return "nested too deeply to be stored"
         options = self.options
         if options.choices is not None and value not in options.choices and value is not None:
             return f"{value!r} is none of the choices {', '.join(map(repr, options.choices))}"
@@ -74,6 +78,8 @@ class Place:
     root: Kind
     field: FieldInfo | None
     is_key: bool = False
+    plain: type | None = None
+    """The type of operands with which values here can be compared as they are."""
 
     @property
     def passes_declared_list(self) -> bool:
@@ -90,12 +96,23 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A declared index: the fields that it covers, by their stored names, in order."""
+    """A declared index: what it covers, in order.
+
+    ``fields`` are the stored names of the fields, ``paths`` the stored paths from there on, which
+    ``places`` tell all about. ``kind`` is the name of a further kind of index, such as "trigram".
+    ``where`` holds for every record in a partial index. ``ordered`` says that it is to find and
+    sort records; one that is not only keeps values unique.
+    """
 
     name: str
     fields: tuple[str, ...]
     unique: bool = False
     kind: str = ""
+    paths: tuple[tuple[str, ...], ...] = ()
+    places: tuple[Place, ...] = ()
+    where: Condition = conditions.EVERYTHING
+    caseless: bool = False
+    ordered: bool = True
 
 
 @dataclass(eq=False)
@@ -119,12 +136,18 @@ class Schema:
         self.stored = {info.stored: info for info in self.fields.values()}
         self.references = {n: i for n, i in self.fields.items() if i.reference is not None}
         self.table = f"records:{self.collection}"
+        self._unique: tuple[Any, tuple[Index, ...]] = (None, ())
+        self._keywords: dict[str, tuple[tuple[str, ...], str, Place, int]] = {}
+        self._places: dict[tuple[str, ...], Place] = {}
         self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
 
     @property
     def unique(self) -> tuple[Index, ...]:
         """The indexes that allow each value once."""
-        return tuple(index for index in self.indexes if index.unique)
+        known = self._unique
+        if known[0] is not self.indexes:
+            known = self._unique = (self.indexes, tuple(one for one in self.indexes if one.unique))
+        return known[1]
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -185,14 +208,27 @@ class Schema:
 
     def keyword(self, name: str, operand: Any) -> Lookup:
         """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
+        known = self._keywords.get(name)
+        if known is not None and known[3] == len(LOOKUPS):  # a user may register more of them
+            parts, lookup, place, _ = known
+            return self._lookup(place, lookup, operand, parts)
         parts = tuple(name.split("__"))
         if len(parts) > 1 and parts[-1] in LOOKUPS:
             parts, lookup = parts[:-1], parts[-1]
         else:
             lookup = "equals"
-        return self._lookup(self.place(parts), lookup, operand, parts)
+        place = self.place(parts)
+        if len(self._keywords) < _MOST_KNOWN:
+            self._keywords[name] = (parts, lookup, place, len(LOOKUPS))
+        return self._lookup(place, lookup, operand, parts)
 
     def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:
+        if (
+            type(operand) is place.plain
+            and name in _PLAIN_LOOKUPS
+            and (type(operand) is not str or operand.isascii())
+        ):  # most operands, of which nothing has to be checked
+            return Lookup(parts, name, operand, place, self.model)
         where = f"{self.name}.{place.path}"
         if isinstance(operand, expressions.Node):
             raise OperandInvalid(
@@ -225,6 +261,9 @@ class Schema:
 
     def place(self, parts: tuple[str, ...], *, literal: bool = False) -> Place:
         """Find where a path leads; raise ``UnknownField`` where it leads nowhere."""
+        known = self._places.get(parts)
+        if known is not None:
+            return known
         first, inside = parts[0], parts[1:]
         if first in ("pk", self.key_name):
             if inside:
@@ -251,7 +290,13 @@ class Schema:
                 raise self._unknown(parts, part, (*kind.member_names(), *LOOKUPS))
             stored.append(kind.stored_name(part))
             kind = child
-        return Place("__".join(parts), info.stored, tuple(stored), kind, info.kind, info)
+        plain = _plain_type(kind) if info.reference is None else None
+        found = Place(
+            "__".join(parts), info.stored, tuple(stored), kind, info.kind, info, plain=plain
+        )
+        if first in self.fields and len(self._places) < _MOST_KNOWN:
+            self._places[parts] = found
+        return found
 
     def _unknown(self, parts: tuple[str, ...], part: str, known: Iterable[str]) -> UnknownField:
         path = "__".join(parts)
@@ -266,6 +311,16 @@ class Schema:
         if part in LOOKUPS:
             hint = "; that is a lookup, which stands last in a condition and nowhere else"
         return UnknownField(f"{self.name} has no member and no lookup {part!r}{whole}{hint}")
+
+
+def _plain_type(kind: Kind) -> type | None:
+    """Return the type of operands that a place of this kind takes without any check."""
+    if not isinstance(kind, Scalar | Union) or kind.is_open or len(kind.families) != 1:
+        return None
+    if isinstance(kind, Union) and not all(isinstance(one, Scalar | Null) for one in kind.some):
+        return None
+    (name,) = kind.families
+    return _PLAIN_TYPES.get(name)
 
 
 def key_as_kind(key: KeyKind) -> Kind:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
 
 from pymodels import conditions, persistence
-from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
+from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision, StoredPath
 from pymodels.codecs import Codec, MessagePack
 from pymodels.errors import (
     Conflict,
@@ -24,16 +24,20 @@ from pymodels.errors import (
     StorageReadOnly,
     TransactionError,
     TransactionsUnsupported,
+    Unsupported,
     UsageError,
 )
-from pymodels.keys import KeyKind
-from pymodels.planning import Pair, Plan, execute, make_plan, matcher
-from pymodels.schema import Schema
+from pymodels.keys import KeyKind, other_keys
+from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
+from pymodels.schema import Place, Schema
 
 if TYPE_CHECKING:
+    from pymodels.columns import Column
+    from pymodels.expressions import Operation
     from pymodels.models import Model
     from pymodels.query import Query
     from pymodels.transactions import Transaction
+    from pymodels.watching import Feed
 
 M = TypeVar("M", bound="Model")
 D = TypeVar("D")
@@ -56,6 +60,7 @@ CAPABILITIES: Final[Mapping[Capability, str]] = {
     "snapshot": "an iteration sees the records as they were when it began",
     "unique": "unique fields are enforced, whoever writes",
     "nul": "text may hold the NUL character",
+    "watch": "changes are told as they are made, by whomever",
 }
 """What a backend can declare, and what each declaration promises."""
 
@@ -219,13 +224,48 @@ class Storage(Opened, ABC):
         """Count the records that *plan* finds."""
         return sum(1 for _ in execute(self, plan))
 
+    def run(self, plan: Plan) -> Iterator[Pair]:
+        """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
+        return finish(self, plan, self.scan(plan))
+
+    def column(self, plan: Plan, place: Place) -> AbstractContextManager[Column | None]:
+        """Return a context with the values at *place*, if an index has those that *plan* finds."""
+        return nullcontext()
+
+    def expected(self, plan: Plan) -> int | None:
+        """Return how many records the engine is thought to find for *plan*, None if unknown."""
+        return plan.expected
+
+    def group(self, plan: Plan, asked: Any) -> list[tuple[Any, ...]] | None:
+        """Have the engine group what *plan* finds, as ``Native.group_by`` says; None for Python.
+
+        A row for each group, in any order: the values that it is a group by, and the result.
+        """
+        return None
+
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         """Say in the engine's own terms what it runs for *plan*."""
         return {"native": plan.native, "order": plan.native_order}
 
+    def watch(self, query: Query[M], after: str | None, wait: float | None) -> Feed[M]:
+        """Begin to listen to the changes of a query's records; see ``Query.watch``."""
+        raise Unsupported(
+            f"{self.name}: the backend {type(self).__module__} does not tell of changes; ask for "
+            "the records again"
+        )
+
     def read_one(self, schema: Schema, key: Any) -> Any | None:
         """Return the stored form under one key, or None."""
         return self.read(schema, (key,))[0]
+
+    def check_key_kind(self, schema: Schema) -> None:
+        """Raise ``ModelError`` if a model declares other keys than its collection has.
+
+        It is asked when a key was not found, since a record under another one would not be.
+        """
+        found = self.collections().get(schema.collection)
+        if found is not None and found.name != schema.key.name:
+            raise other_keys(schema, found.name, self.name)
 
     def loader(self, schema: Schema) -> Callable[[Any, Any], Any]:
         """Return the function from a key and a stored form to an instance that belongs here."""
@@ -253,7 +293,9 @@ class Storage(Opened, ABC):
     def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
         """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
         schema: Schema = model._schema or model.__schema__
-        key = schema.check_key(key)
+        kind: Any = schema.key.type
+        if kind is not str or type(key) is not str or not key or not key.isascii():
+            key = schema.check_key(key)
         target = self.current if ACTIVE.get() else self
         stored = target.read_one(schema, key)
         if stored is not None and (
@@ -261,6 +303,8 @@ class Storage(Opened, ABC):
         ):
             load = target._loaders.get(schema) or target.loader(schema)
             return load(key, stored)
+        if stored is None:
+            target.check_key_kind(schema)
         if default is not _MISSING:
             return default
         raise RecordNotFound(f"{self.name} has no {schema.name} with the key {key!r}")
@@ -271,9 +315,12 @@ class Storage(Opened, ABC):
         wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
         target = self.current
         load = target.loader(schema)
+        found = target.read(schema, wanted)
+        if None in found:
+            target.check_key_kind(schema)
         return {
             key: load(key, stored)
-            for key, stored in zip(wanted, target.read(schema, wanted), strict=True)
+            for key, stored in zip(wanted, found, strict=True)
             if stored is not None and target.belongs(schema, key, stored)
         }
 
@@ -310,6 +357,7 @@ class Storage(Opened, ABC):
         key = schema.check_key(key)
         stored = self.current.read(schema, (key,))[0]
         if stored is None:
+            self.current.check_key_kind(schema)
             raise RecordNotFound(f"{self.name} has no {schema.collection} with the key {key!r}")
         return self._document(schema, key, stored)
 
@@ -360,6 +408,22 @@ class Storage(Opened, ABC):
         raise Conflict(
             f"{self.name}: {plan.schema.name} records kept changing while they were rewritten"
         ) from overtaken
+
+    def update_found(
+        self,
+        plan: Plan,
+        values: Mapping[StoredPath, Any],
+        operations: Mapping[StoredPath, Operation],
+    ) -> int | None:
+        """Have the engine itself change all that *plan* finds, and count it, as one batch.
+
+        None, where ``rewrite`` has to do it: always, unless a backend knows better.
+        """
+        return None
+
+    def delete_found(self, plan: Plan) -> int | None:
+        """Have the engine itself delete all that *plan* finds, and count it; None if it cannot."""
+        return None
 
     def compose(
         self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]

@@ -1,21 +1,22 @@
 """How a storage lays out its records in tables of bytes, and how an engine lets it at them.
 
-``meta`` holds the format and one entry a collection, ``records:person`` the records by key, and
-``unique:person:email`` the key of the record that has a value.
+``meta`` holds the format and one entry a collection, ``records:person`` the records by key,
+``unique:person:email`` the key of the record that has a value, and ``index:person:age`` pairs of an
+entry and the key of its record, where the storage keeps ordered indexes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from pymodels.changes import Change
-from pymodels.errors import ModelError
 from pymodels.indexes import IndexRecord
+from pymodels.keys import other_keys
+from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
 
 FORMAT: Final = 1
@@ -27,6 +28,7 @@ class CollectionRecord(msgspec.Struct):
 
     key: str
     indexes: dict[str, IndexRecord] = {}
+    ordered: dict[str, OrderedIndex] = {}
 
 
 META: Final = "meta"
@@ -40,23 +42,32 @@ def unique_table(collection: str, index: str) -> str:
     return f"unique:{collection}:{index}"
 
 
-def tables_for(changes: Sequence[Change]) -> list[str]:
+INDEX: Final = "index:"
+"""What the names of the tables begin with that hold several keys under an entry."""
+
+
+def index_table(collection: str, index: str) -> str:
+    return f"{INDEX}{collection}:{index}"
+
+
+def tables_for(
+    schemas: Sequence[Schema], ordered: Callable[[Schema], Iterable[OrderedIndex]]
+) -> list[str]:
+    """Return the names of the tables that a batch may write to."""
     names = {META: None}
-    for schema in {id(change.schema): change.schema for change in changes}.values():
+    for schema in {id(schema): schema for schema in schemas}.values():
         names[records_table(schema.collection)] = None
         for index in schema.unique:
             names[unique_table(schema.collection, index.name)] = None
+        for one in ordered(schema):
+            names[index_table(schema.collection, one.name)] = None
     return list(names)
 
 
 def check_key_kind(known: CollectionRecord, schema: Schema, storage: str) -> None:
     """Raise ``ModelError`` if a model declares other keys than its collection has."""
     if known.key != schema.key.name:
-        raise ModelError(
-            f"{schema.name} declares {schema.key.name} keys, and the collection "
-            f"{schema.collection!r} in {storage} has {known.key} keys: declare Key[...] as it was, "
-            "or another collection"
-        )
+        raise other_keys(schema, known.key, storage)
 
 
 class View(Protocol):
@@ -72,6 +83,43 @@ class View(Protocol):
 
     def count(self, table: str) -> int:
         """Return how many pairs the table has."""
+
+
+class IndexView(View, Protocol):
+    """Tables to read, ordered indexes among them; storages with ``keeps_indexes`` have these."""
+
+    is_snapshot: bool
+    """Whether the view goes on to show what was there when it was opened."""
+
+    def open(self, tables: Iterable[str]) -> None:
+        """Make sure that one state is seen of all these tables."""
+
+    def steady(self) -> AbstractContextManager[Any]:
+        """Return a context in which nothing changes that is read, neither here nor there."""
+
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        """Yield what ``items`` does, many pairs at a time, at first about as many as *first*."""
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        """Return the pairs that there are of *keys*, in their order."""
+
+    def entries(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of entry and key of an index, as ``items`` does; ties are by key."""
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        """Return the keys of the records that have this entry, in order."""
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        """Return how many records have this entry."""
+
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        """Yield the entries of a range once: with their first and last key, and how many."""
 
 
 class PagedView(View):
@@ -127,3 +175,41 @@ class Batch(View, Protocol):
 
     def rollback(self) -> None:
         """Forget all changes, and end the batch; doing so again does no harm."""
+
+
+class IndexBatch(Batch, IndexView, Protocol):
+    """Tables to write, ordered indexes among them."""
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Put pairs of entry and key into an index, those that are there already included."""
+
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """Store new pairs, which are in the order of their keys; return a key that is taken.
+
+        If there is one, it need not have stored anything.
+        """
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take pairs of entry and key out of an index, as far as they are there."""
+
+    def drop(self, table: str) -> None:
+        """Remove a table with all that it holds."""
+
+
+LONGEST_CHUNK: Final = 1024
+"""How many records are read at a time, at most."""
+
+
+def next_size(size: int) -> int:
+    """Return how many records to read after *size*: few at first, as a page wants no more."""
+    return min(LONGEST_CHUNK, size * 4)
+
+
+def in_chunks(
+    pairs: Iterator[tuple[bytes, bytes]], first: int
+) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+    """Yield many pairs at a time."""
+    size = first
+    while chunk := list(itertools.islice(pairs, size)):
+        yield chunk
+        size = next_size(size)

@@ -299,10 +299,16 @@ class Transaction(Storage):
         place = (schema.collection, change.key)
         if schema.unique:  # the storage below is to know of it, whichever model is met first
             self._unique[id(schema)] = Patch(schema, change.key, expect=Expect.ANYTHING)
-        found = self.read(schema, (change.key,))[0]
+        before = self._changed.get(place, _UNCHANGED)
+        if before is not _UNCHANGED:
+            found = before
+        elif place in self._found:
+            found = self._found[place]
+        else:
+            found = self.read(schema, (change.key,))[0]
         check_expectation(self.codec, change, found)
         self.root.check_change(change)
-        undo = (place, self._changed.get(place, _UNCHANGED))
+        undo = (place, before)
         if isinstance(change, Delete):
             if found is not None:
                 self._changed[place] = _DELETED

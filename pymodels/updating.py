@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pymodels import conditions, deleting, expressions, persistence
@@ -28,6 +28,7 @@ def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
         raise UsageError("update needs at least one field=value")
     target.check_writable()
     schema: Schema = query.model.__schema__
+    persistence.check_supported(schema, target.home)
     codec = target.codec
     values: dict[tuple[str, ...], Any] = {}
     operations: dict[tuple[str, ...], Operation] = {}
@@ -56,7 +57,21 @@ def update(query: Query[Any], target: Storage, given: Mapping[str, Any]) -> int:
             )
         return patch
 
-    return target.rewrite(query.plan(), change)
+    plan = query.plan()
+    if not demanded or not _touches(schema, values.keys() | operations.keys()):
+        done = target.update_found(plan, values, operations)
+        if done is not None:
+            return done
+    return target.rewrite(plan, change)
+
+
+def _touches(schema: Schema, changed: Iterable[tuple[str, ...]]) -> bool:
+    """Tell whether what the view demands could hold no longer once some fields have changed."""
+    names = {path[0] for path in changed}
+    return any(
+        lookup.place is None or lookup.place.stored in names
+        for lookup in conditions.lookups_in(schema.must)
+    )
 
 
 def delete(query: Query[Any], target: Storage) -> int:

@@ -19,7 +19,10 @@ ABSENT: Final = msgspec.UNSET
 """What a condition sees where a record has no such field (``msgspec.UNSET``)."""
 
 # The rank of every family in the order between kinds; families that share a rank sort together.
-_NULL, _NUMBER, _TEXT, _MAPPING, _LIST, _BYTES, _UUID, _BOOL, _INSTANT, _TIME = range(10)
+_NULL, _NUMBER, _TEXT, _MAPPING, _LIST, _BYTES, _UUID, _BOOL, _INSTANT, _TIME, _ADDED = range(11)
+
+ADDED: Final[set[type]] = set()
+"""Types of keys that backends have added; see ``add_scalar``."""
 
 OrderKey = tuple[Any, ...]
 
@@ -72,6 +75,21 @@ def order_key(value: Any) -> OrderKey:
     if isinstance(value, Enum):
         return order_key(value.value)
     raise TypeError(f"a record cannot hold {value!r} ({type(value).__name__})")
+
+
+def add_scalar(kind: type, name: str) -> None:
+    """Let values of *kind* be keys of records, and operands: the family *name*, after all others.
+
+    A backend calls this for a type of its own, whose values have to have an order and a hash.
+    """
+    _KEYS[kind] = lambda value: (_ADDED, name, value)
+    _FAMILIES[kind] = name
+    ADDED.add(kind)
+
+
+def family_of(kind: type) -> str:
+    """Return the name of the family of all values of a type."""
+    return _FAMILIES[kind]
 
 
 def same(left: Any, right: Any) -> bool:

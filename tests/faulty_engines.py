@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pymodels.fetching import Chunk
 from pymodels.lookups import LOOKUPS
 from pymodels.planning import Pair, Plan, Term
 from pymodels.schema import Place, Schema
@@ -171,16 +172,16 @@ class WrongOrder(Engine):
 class SortingStorage(ToyStorage):
     """Sorts as its native order says."""
 
-    def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
+    def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
         if not isinstance(plan.native_order, tuple):
-            yield from super()._scan_view(view, plan)
-            return
+            return super()._chunks_in(view, plan)
         sort, term = plan.native_order
         whole = replace(plan, native_order="ascending keys", skip=0, most=None)
         probe = self.codec.probe(plan.schema, (term.place.stored,))
-        rows = [(probe(row[1]).f0, row) for row in super()._scan_view(view, whole)]
+        chunks = super()._chunks_in(view, whole)
+        rows = [(probe(row[1]).f0, row) for chunk in chunks for row in chunk]
         stop = None if plan.most is None else plan.skip + plan.most
-        yield from sort(rows, term)[plan.skip : stop]
+        return iter((sort(rows, term)[plan.skip : stop],))
 
 
 def sorting(sort: Callable[[list[tuple[Any, Pair]], Term], list[Pair]]) -> type[Storage]:

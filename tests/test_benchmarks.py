@@ -1,48 +1,131 @@
-"""The benchmarks run, on a few records, and notice when the two sides do different things."""
+"""The benchmarks run, on a few records, and notice when two sides do different things."""
 
 import pytest
 
-from benchmarks.__main__ import BEGIN, END, main, write
+from benchmarks import growth, mongodb
+from benchmarks.__main__ import main
+from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
-from benchmarks.measuring import BACKENDS, Disagreement, measure, steps
-from benchmarks.sides import RawLmdb, RawMemory
+from benchmarks.chart import chart
+from benchmarks.index_growth import measure_growth
+from benchmarks.library import Library, in_lmdb, in_memory
+from benchmarks.measuring import Disagreement, measure
+from benchmarks.tables import README, marks, write
+from benchmarks.workload import steps
+from tests import mongodb_server
+
+SIDES = (RawLmdb, in_lmdb, in_memory, RawSqlite)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_both_sides_agree_on_every_operation(backend):
-    timings = measure(backend, count=100, rounds=1)
-    assert [one.title for one in timings] == [step.title for step in steps(backend, 100)]
-    assert all(one.library_each > 0 and one.raw_each > 0 for one in timings)
+def test_all_sides_agree_on_every_operation():
+    timings = measure(SIDES, count=300, rounds=1)
+    assert [one.step.title for one in timings] == [step.title for step in steps(300)]
+    titles = [RawLmdb.title, "PyModels, LMDB", "PyModels, memory", RawSqlite.title]
+    for timing in timings:
+        assert list(timing.seconds) == titles
+        assert all(timing.each(title) > 0 for title in titles)
 
 
-@pytest.mark.parametrize(("backend", "raw"), [("memory", RawMemory), ("lmdb", RawLmdb)])
-@pytest.mark.parametrize("operation", ["scan", "page_by_score", "get"])
-def test_a_side_that_finds_less_is_noticed(monkeypatch, backend, raw, operation):
-    complete = getattr(raw, operation)
-    monkeypatch.setattr(raw, operation, lambda self, *given: complete(self, *given)[1:])
+@pytest.mark.parametrize("operation", ["in_city", "of_age", "with_text", "page_by_score", "get"])
+def test_a_side_that_finds_less_is_noticed(monkeypatch, operation):
+    complete = getattr(RawSqlite, operation)
+    monkeypatch.setattr(RawSqlite, operation, lambda self, *given: complete(self, *given)[1:])
     with pytest.raises(Disagreement):
-        measure(backend, count=100, rounds=1)
+        measure((RawLmdb, RawSqlite), count=500, rounds=1)
 
 
 def test_a_side_that_changes_less_is_noticed(monkeypatch):
-    monkeypatch.setattr(RawMemory, "load_and_save", lambda self, keys: None)
-    with pytest.raises(Disagreement, match="what is left"):
-        measure("memory", count=100, rounds=1)
+    monkeypatch.setattr(RawSqlite, "update", lambda self, keys: None)
+    with pytest.raises(Disagreement):
+        measure((RawLmdb, RawSqlite), count=300, rounds=1)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_calls_are_counted(backend):
-    counted = count_calls(backend)
-    # A get calls at least the decoder, and planning a query more than reading one record.
-    assert 1 < counted["get by key, storage.get"] <= counted["get by key"]
-    assert counted["fetch all, a record"] < counted["build and plan a query"]
+def test_a_slow_side_does_less_and_still_ends_with_the_same_records(monkeypatch):
+    monkeypatch.setattr(Library, "is_slow", True)
+    asked = []
+    complete = Library.get
+    monkeypatch.setattr(
+        Library, "get", lambda self, keys: asked.append(keys) or complete(self, keys)
+    )
+    measure((RawLmdb, in_memory), count=400, rounds=1)
+    assert {len(keys) for keys in asked} == {3}
 
 
-def test_the_table_is_written_in_its_place(tmp_path, capsys):
+@pytest.mark.parametrize("opener", [in_lmdb, in_memory])
+def test_calls_stay_few(opener):
+    counted = count_calls(opener)
+    assert counted["get by key"] <= 20
+    assert counted["fetch all, an object"] <= 3.5
+    assert counted["build and plan a query"] <= 40
+
+
+def test_growth_is_measured_at_each_size():
+    found = measure_growth([500, 1_000])
+    assert {len(measured) for measured in found.values()} == {2}
+    assert all(one > 0 for measured in found.values() for one in measured)
+
+
+def test_the_chart_shows_each_ratio():
+    picture = chart("Title & more", ["one", "two"], {"a row": [1.5, 20.0], "another": [0.5, None]})
+    assert "Title &amp; more" in picture
+    assert [f">{ratio}<" in picture for ratio in ("1.5", "20", "0.5")] == [True] * 3
+
+
+def test_the_tables_are_written_in_their_place(tmp_path, capsys):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}old\n{END}after\n")
-    main(["--records", "50", "--rounds", "1", "--backend", "memory"])
+    begin, end = marks("measured")
+    readme.write_text(f"before\n{begin}old\n{end}after\n")
+    main(["--records", "200", "--rounds", "1", "--no-peers", "--growth", "1000"])
     printed = capsys.readouterr().out
     assert "| fetch all " in printed
-    write("new", readme)
-    assert readme.read_text() == f"before\n{BEGIN}\nnew\n{END}after\n"
+    write("new", "measured", readme)
+    assert readme.read_text() == f"before\n{begin}\nnew\n{end}after\n"
+    for name in ("measured", growth.MARK, mongodb.MARK):
+        assert all(README.read_text().count(mark) == 1 for mark in marks(name))
+
+
+@pytest.mark.parametrize("backend", growth.BACKENDS)
+def test_an_iteration_holds_no_more_when_there_are_more_records(backend):
+    held = {}
+    for count in (1_000, 8_000):
+        with growth.opened(backend) as storage:
+            found = growth.grow(backend, storage, count)
+            assert found.get > 0
+            assert found.iteration > 0
+            held[count] = found.held
+            everything = growth.most_held(lambda: list(growth.Person.objects(storage)))
+    # Keys and pages may differ a little; all records at once would be eight times as much.
+    assert held[8_000] < 2 * held[1_000] + 50_000
+    assert everything > 4 * held[8_000]
+
+
+@pytest.mark.parametrize("backend", growth.BACKENDS)
+def test_operations_leave_nothing_behind(backend):
+    with growth.opened(backend) as storage:
+        left = growth.operate(backend, storage, 5_000)
+    assert left.blocks < 500, "one object for each tenth operation would be a leak"
+
+
+def test_growth_is_printed(capsys):
+    growth.main(["--most", "1000", "--operations", "200"])
+    printed = capsys.readouterr().out
+    assert "| lmdb, 1,000 " in printed
+    assert "| memory, 200 " in printed
+
+
+def test_mongodb_beside_the_driver_and_mongoengine():
+    compared = mongodb.compare(mongodb_server.uri(), count=200, rounds=2)
+    assert [one.title for one in compared] == [
+        step.title for step in mongodb.steps(200) if step.title
+    ]
+    for one in compared:
+        assert len(set(map(len, one.took.values()))) == 1
+        assert all(one.each(side) > 0 for side in mongodb.SIDES)
+
+
+@pytest.mark.parametrize("side", mongodb.SIDES)
+def test_a_side_of_mongodb_that_changes_less_is_noticed(monkeypatch, side):
+    monkeypatch.setattr(mongodb.SIDES[side], "save_held", lambda self, age: None)
+    monkeypatch.setattr(mongodb.SIDES[side], "update", lambda self, keys, age: None)
+    with pytest.raises(Disagreement, match="what is left"):
+        mongodb.compare(mongodb_server.uri(), count=100, rounds=1)

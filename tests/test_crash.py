@@ -11,7 +11,7 @@ import pkgutil
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,8 @@ from pymodels import Field, Key, Model, ext, get_storage
 from pymodels.ext.shelve.engines import ENGINES, has
 from pymodels.testing.people import Account
 
+BUILDS_KILLED = 80
+BUILT = 1_500
 SLOTS = 40
 """Accounts hold one unique value each, out of these; batches pass the values on."""
 
@@ -38,6 +40,13 @@ class Member(Model):
     """One of the records of a batch."""
 
     batch: Field[int] = Field(index=True)
+    words: Field[list[str]] = Field(default_factory=list, index=True)
+    text: Field[str] = Field(default="", index="trigram")
+
+    class Meta:
+        """One index of several fields, and one of some records only."""
+
+        indexes = (("text", "batch"), {"fields": "batch", "where": {"text": "word 1"}})
 
 
 Settings: TypeAlias = dict[str, Any]
@@ -52,7 +61,7 @@ DURABLE: dict[str, Settings] = {
 }
 """The settings of each, but for the path."""
 
-KILLS = {"lmdb": 100}
+KILLS = {"lmdb": 120}
 """How often each is killed; the others fewer times, for every batch writes more there."""
 
 
@@ -63,7 +72,15 @@ def write(settings: Settings, first: int, acknowledge: int) -> None:
         for number in range(first, first + 100_000):
             size = randomness.randrange(1, 9)
             batch = Batch(id=number, size=size, text="x" * randomness.randrange(6000))
-            members = [Member(pk=f"{number}-{n}", batch=number) for n in range(size)]
+            members = [
+                Member(
+                    pk=f"{number}-{n}",
+                    batch=number,
+                    words=["a", f"w{n}"],
+                    text=f"word {number % 3}",
+                )
+                for n in range(size)
+            ]
             if number % 3 == 0:
                 storage.save_all([batch, *members, *passed_on(storage, number)])
             else:
@@ -75,6 +92,7 @@ def write(settings: Settings, first: int, acknowledge: int) -> None:
                             member.save(storage)
             if number % 5 == 0:
                 Batch.objects(storage).where(pk=number - 4).update(text="")
+                Member.objects(storage).where(batch=number - 4).update(text="an older word")
             os.write(acknowledge, b"%d\n" % number)
 
 
@@ -90,14 +108,52 @@ def passed_on(storage: Any, number: int) -> list[Account]:
     return [one, other]
 
 
-def killed(settings: Settings, first: int, wait: float) -> list[int]:
+class Plain(Model, collection="thing"):
+    """Records before anybody thought of indexes."""
+
+    number: Field[int] = Field(default=0)
+    text: Field[str] = Field(default="")
+
+
+class Thing(Model):
+    """The same records, indexed."""
+
+    number: Field[int] = Field(default=0, index=True)
+    text: Field[str] = Field(default="", index="trigram")
+
+
+def build(settings: Settings, first: int, acknowledge: int) -> None:
+    """Build indexes and drop them for ever, and save records meanwhile; say of each that it was."""
+    with get_storage(settings) as storage:
+        numbers = iter(range(first, first + 100_000))
+
+        def save(*told: Any) -> None:
+            number = next(numbers)
+            Plain(pk=f"new {number}", number=number, text=f"text {number}").save(storage)
+            Plain.objects(storage).where(pk=f"{number % BUILT:05}").update(number=-number)
+            os.write(acknowledge, b"%d\n" % number)
+
+        while True:
+            save()
+            storage.build_indexes(Thing, progress=save)
+            save()
+            if next(numbers) % 2:
+                storage.drop_indexes(Plain)
+
+
+def killed(
+    settings: Settings,
+    first: int,
+    wait: float,
+    work: Callable[[Settings, int, int], None] | None = None,
+) -> list[int]:
     """Let a child write from *first* on, kill it after a while, and return what it acknowledged."""
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(receive)
         try:
-            write(settings, first, send)
+            (work or write)(settings, first, send)
         finally:
             os._exit(1)
     os.close(send)
@@ -130,6 +186,8 @@ def check(settings: Settings, acknowledged: list[int]) -> int:
             assert account.visits <= max(batches)
         if isinstance(storage.native, lmdb.Environment):  # others make them when they open
             assert list(unique_entries(storage)) == sorted(map(str, logins))
+        found = storage.check()
+        assert found, str(found)
         return max(batches)
 
 
@@ -173,3 +231,30 @@ def test_every_backend_that_declares_itself_durable_is_killed(tmp_path: Path) ->
         if "durable" in storage_class.capabilities:
             declared.add(module.name)
     assert declared <= covered
+
+
+def test_a_build_of_indexes_that_is_killed_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pymodels.batches.AT_ONCE", 100)
+    monkeypatch.setattr("pymodels.maintenance.STEP", 200)
+    settings = {"backend": "pymodels.ext.lmdb", "path": tmp_path / "records.lmdb"}
+    with get_storage(settings) as storage:
+        storage.save_all([Plain(pk=f"{n:05}", number=n, text=f"text {n}") for n in range(BUILT)])
+    randomness = random.Random(2)
+    acknowledged: set[int] = set()
+    half_built = 0
+    for _ in range(BUILDS_KILLED):
+        first = max(acknowledged, default=0) + 1_000
+        acknowledged.update(killed(settings, first, randomness.random() * 0.05, build))
+        with get_storage(settings) as storage:
+            found = storage.check()
+            assert found, str(found)
+            keys = set(storage.keys(Plain))
+            assert keys >= {f"new {number}" for number in acknowledged}
+            catalog = storage.catalogs["thing"]
+            half_built += any(not index.ready for index in catalog.ordered)
+            number = max(acknowledged)
+            found = Thing.objects(storage).where(number=-number)
+            assert [thing.pk for thing in found] == [f"{number % BUILT:05}"]
+            several = Thing.objects(storage).where(text__contains=f"t {number}")
+            assert f"new {number}" in {thing.pk for thing in several}
+    assert half_built > BUILDS_KILLED // 10, "builds were killed in the middle, too"

@@ -13,15 +13,16 @@ import pytest
 
 import pymodels
 from docs import declarations
-from pymodels.ext import lmdb, memory, pickled, shelve, tokyo_cabinet, tokyo_tyrant
+from pymodels.ext import lmdb, memory, mongodb, pickled, shelve, tokyo_cabinet, tokyo_tyrant
 from pymodels.lookups import LOOKUPS
 from pymodels.query import Query
 from pymodels.storage import CAPABILITIES, Storage
-from tests import tyrants
+from tests import mongodb_server, tyrants
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
+EXAMPLE_URI = "mongodb://localhost/?replicaSet=rs0"
 BACKENDS: dict[str, type[Storage]] = {
     "memory": memory.Storage,
     "lmdb": lmdb.Storage,
@@ -29,6 +30,7 @@ BACKENDS: dict[str, type[Storage]] = {
     "shelve": shelve.Storage,
     "tokyo_cabinet": tokyo_cabinet.Storage,
     "tokyo_tyrant": tokyo_tyrant.Storage,
+    "mongodb": mongodb.Storage,
 }
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -37,6 +39,8 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def blocks(page: Path) -> Iterator[tuple[int, str]]:
     """Yield the Python examples of a page, each with the line that it begins at."""
     text = page.read_text(encoding="utf-8")
+    if EXAMPLE_URI in text:
+        text = text.replace(EXAMPLE_URI, mongodb_server.uri())
     for found in _BLOCK.finditer(text):
         yield text.count("\n", 0, found.start(1)), found[1]
 
@@ -139,7 +143,7 @@ def _members(cls: type) -> set[str]:
         # For those who write a backend, or for the core itself.
         (pymodels.Model, {"pk"}),
         (pymodels.Path, {"of", "parts", "owner", "literal"}),
-        (Query, {"native", "plan", "rows", "rows_with_members", "keys_for"}),
+        (Query, {"native", "plan", "rows", "rows_with_members", "keys_for", "place"}),
     ],
     ids=["Model", "Path", "Query"],
 )

@@ -1,4 +1,4 @@
-"""The demonstration, on a part of the world and on the embedded backends."""
+"""The demonstration, on a part of the world and on every backend."""
 
 import collections
 import functools
@@ -14,7 +14,9 @@ from examples.geography import __main__ as program
 from examples.geography import queries, report
 from examples.geography.load import Source, load, script_of
 from examples.geography.models import City, Continent, Country, Metropolis
+from examples.geography.settings import MONGODB
 from pymodels import get_storage
+from tests import mongodb_server
 
 SOME = {"AR", "DE", "IN", "IS", "JP", "NO", "RU", "SJ", "ZA"}
 """Countries that the demonstration's questions are about, so that most have an answer."""
@@ -31,11 +33,13 @@ def cities():
     return [row for row in TABLES.get_cities().values() if row["countrycode"] in SOME]
 
 
-@pytest.fixture(scope="module", params=["lmdb", "memory"])
+@pytest.fixture(scope="module", params=["lmdb", "memory", "mongodb"])
 def world(request, tmp_path_factory):
     settings = {"backend": f"pymodels.ext.{request.param}"}
     if request.param == "lmdb":
         settings["path"] = tmp_path_factory.mktemp("geography") / "world.lmdb"
+    if request.param == "mongodb":
+        settings = {**MONGODB, "uri": mongodb_server.uri(), "database": "pymodels_geography"}
     with get_storage(settings) as storage:
         load(storage, Source(SOME))
         yield storage

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,8 +19,8 @@ from pymodels import (
     UnknownBackend,
     get_storage,
 )
-from pymodels.ext import lmdb, memory, pickled, shelve, tokyo_cabinet, tokyo_tyrant
-from tests import tyrants
+from pymodels.ext import lmdb, memory, mongodb, pickled, shelve, tokyo_cabinet, tokyo_tyrant
+from tests import mongodb_server, tyrants
 from tests.complaints import complaint
 
 MEMORY = {"backend": "pymodels.ext.memory"}
@@ -298,6 +299,7 @@ def test_a_backend_imports_its_own_driver_and_no_other():
 BACKENDS = {
     "memory": memory,
     "lmdb": lmdb,
+    "mongodb": mongodb,
     "pickled": pickled,
     "shelve": shelve,
     "tokyo_cabinet": tokyo_cabinet,
@@ -321,12 +323,14 @@ def test_the_example_has_every_backend():
 
 @pytest.mark.parametrize("name", settings_example.DATABASES)
 def test_every_entry_of_the_example_loads(name, folder, request):
-    others = {}
-    if name == "tokyo_tyrant":  # a test cannot have the one port for itself
+    given = {}
+    if name == "mongodb":  # the entry as it stands asks for a server where everybody has theirs
+        given = {"uri": mongodb_server.uri(), "collection_prefix": f"{uuid4()}_"}
+    if name == "tokyo_tyrant":  # likewise
         tyrant = tyrants.Tyrant(folder / "storage.tct")
         request.addfinalizer(tyrant.remove)
-        others["socket"] = tyrant.socket
-    with get_storage(f"settings_example:DATABASES.{name}", **others) as storage:
+        given = {"socket": tyrant.socket}
+    with get_storage(f"settings_example:DATABASES.{name}", **given) as storage:
         assert isinstance(storage, BACKENDS[name].Storage)
         Person(pk="a", name="Ann").save(storage)
         assert len(storage) == 1

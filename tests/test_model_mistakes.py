@@ -209,6 +209,54 @@ def test_mistakes_in_the_options_of_a_model(options, mentioned):
         declare("Broken", {"x": Field[int]}, options=options)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "default", "mentioned"),
+    [
+        (Field[int], "3", ["'3'", "int"]),
+        (Field[int], None, ["None", "int", "| None"]),
+        (Field[int], True, ["True", "int"]),
+        (Field[str | None], 3, ["3", "text"]),
+        (Field[list[int]], [1, "2"], ["[1]", "int"]),
+        (Field[list[int]], (1,), ["list"]),
+        (Field[dict[str, int]], {"a": "b"}, ["'a'", "int"]),
+        (Field[float], float("nan"), ["nan", "finite"]),
+        (Field[datetime], datetime(2024, 1, 1), ["naive"]),
+        (Field[Any], object(), ["open place"]),
+        (Field[Town | None], "rome", ["'rome'", "int"]),
+        (Field[list[Town]], [1, None], ["[1]", "None"]),
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda default: default, lambda default: Field(default=default)])
+def test_a_default_that_does_not_fit(annotation, default, mentioned, wrap):
+    with complaint(ModelError, "Broken.x", "default", "does not fit", *mentioned):
+        declare("Broken", {"x": annotation}, x=wrap(default))
+
+
+def test_defaults_that_fit():
+    assert declare("Fine", {"x": Field[float]}, x=3)().x == 3.0
+    assert declare("Fine", {"x": Field[Town | None]}, x=Field(default=7))().key_of("x") == 7
+    assert declare("Fine", {"x": Field[Any]}, x=Field(default={"a": [None]}))().x == {"a": [None]}
+
+
+def test_two_parents_with_records():
+    class Citizen(Person):
+        pass
+
+    with complaint(ModelError, "Both", "Citizen and Person", "abstract models"):
+
+        class Both(Citizen, Person):
+            pass
+
+    class Player(Model):
+        rank: Field[int]
+
+    # Python compares the classes of the classes before any code of ours runs.
+    with pytest.raises(TypeError, match="metaclass conflict"):
+
+        class Neither(Person, Player):
+            pass
+
+
 def test_no_constructor_of_ones_own():
     with complaint(ModelError, "Broken", "__init__", "default_factory"):
 

@@ -264,6 +264,7 @@ def test_readers_beside_the_writer_see_what_was_saved_last(path: Path) -> None:
             assert next(results).id == 1
             Town(id=2).save(writer)
             assert list(results) == [], "an iteration goes on with what there was"
+            assert reader.get(Town, 2).id == 2
             assert list(reader.keys(Town)) == list(other.keys(Town)) == [1, 2]
             before = reader.revision
             with writer.transaction():

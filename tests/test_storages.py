@@ -11,6 +11,7 @@ from pymodels.testing.processes import ProcessTests
 from pymodels.testing.records import RecordTests
 from pymodels.testing.stateful import StatefulTests
 from pymodels.testing.transactions import TransactionTests
+from pymodels.testing.watching import WatchTests
 
 
 class Memory:
@@ -60,4 +61,12 @@ class TestLmdbProcesses(Lmdb, ProcessTests):
 
 
 class TestLmdbStateful(Lmdb, StatefulTests):
+    pass
+
+
+class TestMemoryWatching(Memory, WatchTests):
+    pass
+
+
+class TestLmdbWatching(Lmdb, WatchTests):
     pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,10 @@ from typing import Any
 from pymodels.conditions import Lookup
 from pymodels.evaluation import compile_condition
 from pymodels.ext import memory
+from pymodels.fetching import Chunk
+from pymodels.finishing import sliced
 from pymodels.lookups import LOOKUPS
-from pymodels.planning import Native, Pair, Plan, Superset, Term
+from pymodels.planning import Native, Plan, Superset, Term
 from pymodels.query import Query
 from pymodels.schema import Place, Schema
 from pymodels.storage import Storage
@@ -76,13 +77,12 @@ class Engine(Native[Fragment]):
 class ToyStorage(memory.Storage):
     """Records in memory, of which an engine of functions finds those that a plan asks for."""
 
-    def _scan_view(self, view: View, plan: Plan) -> Iterator[Pair]:
-        rows = super()._scan_view(view, replace(plan, native=None, skip=0, most=None))
+    def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
+        chunks = super()._chunks_in(view, replace(plan, native=None, skip=0, most=None))
         if plan.native is not None:
-            test = plan.native.prepare(self, plan.schema)
-            rows = (row for row in rows if test(*row))
-        stop = None if plan.most is None else plan.skip + plan.most
-        return itertools.islice(rows, plan.skip, stop)
+            test, decode = plan.native.prepare(self, plan.schema), plan.schema.key.decode
+            chunks = ([one for one in chunk if test(decode(one[0]), one[1])] for chunk in chunks)
+        return sliced(chunks, plan.skip, plan.most)
 
 
 def storage_with(native: Native[Any]) -> type[ToyStorage]:

@@ -15,6 +15,13 @@ MEMORY = {
     "backend": "pymodels.ext.memory",
 }
 
+# Needs pip install 'pymodels[mongodb]', and a server: mongod --replSet rs0, then rs.initiate().
+MONGODB = {
+    "backend": "pymodels.ext.mongodb",
+    "uri": "mongodb://localhost/?replicaSet=rs0",
+    "database": "geography",
+}
+
 PICKLED = {
     "backend": "pymodels.ext.pickled",
     "path": _HERE / "world.pickle",

@@ -37,6 +37,7 @@ pytest.register_assert_rewrite(
             "uniqueness",
             "values",
             "views",
+            "watching",
         )
     )
 )
@@ -49,6 +50,7 @@ from pymodels.testing.records import RecordTests
 from pymodels.testing.stateful import StatefulTests
 from pymodels.testing.transactions import TransactionTests
 from pymodels.testing.values import ValueTests
+from pymodels.testing.watching import WatchTests
 
 __all__ = [
     "StorageTests",
@@ -59,6 +61,7 @@ __all__ = [
     "TransactionTests",
     "ProcessTests",
     "StatefulTests",
+    "WatchTests",
     "OpensStorage",
 ]
 
@@ -71,5 +74,6 @@ class StorageTests(
     TransactionTests,
     ProcessTests,
     StatefulTests,
+    WatchTests,
 ):
     """All that a storage has to do; ``make(self, path)`` is the one method to write."""

@@ -44,6 +44,18 @@ class ReferenceTests(OpensStorage):
         ann.save()
         assert storage.get(Person, "a").town is None
 
+    def test_an_instance_stands_for_its_key_saved_or_not(self, storage: Any) -> None:
+        ann, bob = Person(pk="a", name="Ann"), Person(pk="b", name="Bob", town=Town(id=9))
+        ann.boss, bob.boss = bob, ann
+        ann.save(storage)
+        with pytest.raises(DanglingReference, match="boss"):
+            _ = storage.get(Person, "a").boss
+        assert Person.objects(storage).where(boss=bob).count() == 1
+        storage.save_all([bob, ann])
+        assert storage.get(Person, "a").boss.boss == ann
+        assert storage.raw(Person, "b")["town"] == 9
+        assert Town.objects(storage).count() == 0
+
     def test_a_reference_to_a_record_that_is_gone(self, storage: Any) -> None:
         bath = Town(id=7).save(storage)
         Person(pk="a", name="Ann", town=bath).save(storage)

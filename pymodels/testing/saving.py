@@ -11,6 +11,7 @@ from pymodels import (
     DuplicateKey,
     Field,
     Model,
+    ModelError,
     RecordNotFound,
     UsageError,
     ValidationError,
@@ -48,6 +49,12 @@ def person(storage: Any, key: str = "a") -> Person:
     """Return what is stored under *key* now."""
     found: Person = storage.get(Person, key)
     return found
+
+
+class TextTown(Model, collection="town"):
+    """What would be towns, if their keys were text."""
+
+    name: Field[str] = Field(default="")
 
 
 class SavingTests(OpensStorage):
@@ -298,6 +305,50 @@ class SavingTests(OpensStorage):
         with pytest.raises(DuplicateKey):
             storage.save_all([Person(pk="a", name="1"), Person(pk="a", name="2")])
         assert len(storage) == 0
+
+    def test_new_changed_and_unchanged_records_are_one_batch(self, storage: Any) -> None:
+        storage.save_all([Person(pk=key, name=key) for key in "abc"])
+        changed, unchanged, other = (storage.get(Person, key) for key in "abc")
+        Person.objects(storage).where(pk="a").update(age=7)
+        changed.name, other.tags = "changed", ["x"]
+        new, town = Person(pk="d", name="new", boss=changed), Town(id=1, name="Bath")
+        revision = storage.revision
+        assert storage.save_all([unchanged, changed, new, other, town]) == 4
+        assert storage.revision != revision
+        assert {one.pk: (one.name, one.age, one.tags) for one in Person.objects(storage)} == {
+            "a": ("changed", 7, []),
+            "b": ("b", None, []),
+            "c": ("c", None, ["x"]),
+            "d": ("new", None, []),
+        }
+        assert storage.get(Town, 1).name == "Bath"
+        revision = storage.revision
+        assert storage.save_all([unchanged, changed, new, other, town]) == 0
+        assert storage.revision == revision
+        # One of them that cannot be written, and none is.
+        changed.name, new.name = "again", "again"
+        with pytest.raises(DuplicateKey):
+            storage.save_all([changed, new, Person(pk="b", name="taken"), Person(pk="e", name="e")])
+        assert sorted(one.name for one in Person.objects(storage)) == ["b", "c", "changed", "new"]
+        assert changed.is_changed
+        assert storage.save_all([changed, new]) == 2
+
+    def test_a_model_that_declares_other_keys(self, storage: Any) -> None:
+        Town(id=1, name="Bath").save(storage)
+        for read in (
+            lambda: storage.get(TextTown, "1"),
+            lambda: storage.get(TextTown, "1", None),
+            lambda: storage.get_many(TextTown, ["1"]),
+            lambda: storage.raw(TextTown, "1"),
+            lambda: list(TextTown.objects(storage)),
+            lambda: TextTown.objects(storage).get("1"),
+            lambda: TextTown.objects(storage).count(),
+            lambda: TextTown(pk="1").save(storage),
+            lambda: storage.delete_many(TextTown, ["1"]),
+        ):
+            with pytest.raises(ModelError, match=r"town.*int keys"):
+                read()
+        assert storage.raw(Town, 1) == {"name": "Bath"}
 
     def test_hooks_are_called_in_order(self, storage: Any) -> None:
         EVENTS.clear()

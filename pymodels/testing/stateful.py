@@ -258,6 +258,9 @@ class AgainstDict(RuleBasedStateMachine):
 class StatefulTests(OpensStorage):
     """Random steps, the same ones in each run."""
 
+    steps: settings = PROFILE
+    """How many; a backend over a network may take fewer."""
+
     def test_against_a_dict(self, path: Path) -> None:
         """Run the machine; each of its runs has a folder of its own."""
         runs = 0
@@ -269,5 +272,5 @@ class StatefulTests(OpensStorage):
             folder.mkdir()
             return AgainstDict(self, folder)
 
-        run_state_machine_as_test(machine, settings=PROFILE)  # type: ignore[arg-type]
+        run_state_machine_as_test(machine, settings=self.steps)  # type: ignore[arg-type]
         assert runs > 1

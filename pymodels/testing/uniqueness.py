@@ -41,6 +41,11 @@ class UniqueTests(OpensStorage):
         with pytest.raises(Unsupported):
             Account(login="ann").save(storage)
         assert len(storage) == 0
+        Visited(pk="a", login="ann").save(storage)
+        with pytest.raises(Unsupported):
+            Account.objects(storage).update(visits=1)
+        assert storage.raw(Visited, "a")["visits"] == 0
+        storage.clear()
         return False
 
     def test_a_value_that_is_taken(self, storage: Any) -> None:

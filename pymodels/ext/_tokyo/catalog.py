@@ -93,6 +93,7 @@ def declared_indexes(schema: Schema) -> dict[str, EngineIndex]:
         if (
             info is None
             or info.options.naive
+            or (index.places and index.places[0].inside)  # where the engine does not look
             or (index.unique and len(index.fields) == 1 and not info.options.index)
         ):
             continue

@@ -29,7 +29,7 @@ from pymodels.ext._tokyo.columns import MISFITS, column_name
 from pymodels.ext._tokyo.native import Cond, Search, TableNative
 from pymodels.ext._tokyo.places import CollectionKeys
 from pymodels.keys import KeyKind, kind_named
-from pymodels.planning import Pair, Plan, execute, make_plan, matcher
+from pymodels.planning import Pair, Plan, finish, make_plan, matcher
 from pymodels.query import Query
 from pymodels.schema import Schema
 from pymodels.storage import Prepared, Storage
@@ -371,7 +371,7 @@ class TableStorage(Storage):
         known = remembered.from_columns(batch.columns(catalog_key(plan.schema.collection)))
         if known is not None:
             check_key_kind(known, plan.schema, self.name)
-        return execute(self, plan, self._found(batch.table, plan))
+        return finish(self, plan, self._found(batch.table, plan))
 
 
 class _Staged(Prepared):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import lmdb
 
 from pymodels.errors import SettingsError
-from pymodels.ext.lmdb.environment import Environment, forget_inherited
+from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
 from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot, WriteBatch
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
@@ -35,10 +35,15 @@ class Storage(KeyValueStorage):
     Args:
         path: the file; created when missing, in a folder that exists.
         read_only: open for reading; the file must exist.
-        max_tables: how many collections and unique indexes the file may have, together.
+        max_tables: how many collections and indexes the file may have, together.
         max_readers: how many readers, over all processes, may be at work at once.
         map_size: the most bytes that the file can grow to; by default a tebibyte, or as much of it
             as the machine lets a process reserve.
+        durability: what ``save`` waits for. ``"full"``: the record is on the disk, and outlives a
+            loss of power. ``"no-metasync"``: the same, except that a loss of power may take back
+            the last batch. ``"async"``: nothing; ``sync()`` waits for the disk. A kill of the
+            process alone loses nothing, but after a loss of power between two calls of ``sync()``
+            the file may be damaged: for what can be made again.
 
     The driver's own handle, ``storage.native``, is an ``lmdb.Environment``.
     """
@@ -48,6 +53,8 @@ class Storage(KeyValueStorage):
         {"transactions", "durable", "persistent", "processes", "snapshot", "unique", "nul"}
     )
     longest_key = LONGEST_KEY
+    keeps_indexes = True
+    groups_commits = True
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class Storage(KeyValueStorage):
         max_tables: int = 256,
         max_readers: int = 512,
         map_size: int | None = None,
+        durability: str = "full",
     ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
             raise SettingsError(f"path is the name of a file, not {path!r}")
@@ -66,9 +74,13 @@ class Storage(KeyValueStorage):
             _check_number("map_size", map_size)
         if not isinstance(read_only, bool):
             raise SettingsError(f"read_only is True or False, not {read_only!r}")
+        if durability not in DURABILITIES:
+            raise SettingsError(
+                f"durability is one of {', '.join(map(repr, DURABILITIES))}, not {durability!r}"
+            )
         super().__init__(name=f"lmdb {os.fspath(path)}", read_only=read_only)
         self.path = Path(path).absolute()
-        self._options = (read_only, max_tables, max_readers, map_size)
+        self._options = (read_only, max_tables, max_readers, map_size, durability)
         self._shared: Environment | None = None
         self._lock = threading.Lock()
         _STORAGES.add(self)
@@ -122,6 +134,11 @@ class Storage(KeyValueStorage):
         except lmdb.Error as error:
             shared.fail(error)
         return found
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk; of use with ``durability="async"``."""
+        self.check_open()
+        self.environment.sync()
 
     def close(self) -> None:
         with self._lock:

@@ -23,9 +23,12 @@ from pymodels.errors import (
     StorageInvalid,
     StorageReadOnly,
 )
+from pymodels.tables import INDEX
 
 _MAP_SIZE: Final = 1 << 40
 """How much address space is reserved; the file itself grows only as it is written."""
+
+DURABILITIES: Final = ("full", "no-metasync", "async")
 
 _SMALLEST_MAP: Final = 1 << 26
 
@@ -55,7 +58,9 @@ class Environment:
         max_tables: int,
         max_readers: int,
         map_size: int | None,
+        durability: str,
     ) -> None:
+        self.durability = durability
         self.path = path
         self.name = name
         self.pid = os.getpid()
@@ -80,6 +85,11 @@ class Environment:
                     f"{name} is open for reading only in this process, and a file can be open in "
                     "one way at a time: close that storage, or open this one with read_only=True"
                 )
+            if shared is not None and not read_only and shared.durability != options[-1]:
+                raise StorageBusy(
+                    f"{name} is open with durability={shared.durability!r} in this process, and a "
+                    "file can be open in one way at a time: close that storage, or ask for the same"
+                )
             if shared is None:
                 shared = cls(path, name, read_only, *options)
                 _ENVIRONMENTS[identity] = shared
@@ -92,6 +102,8 @@ class Environment:
             self.users -= 1
             if self.users == 0:
                 _ENVIRONMENTS.pop(os.path.realpath(self.path), None)
+                if self.durability != "full" and not self.read_only:
+                    self.sync()
                 self.handle.close()
 
     # --- opening ----------------------------------------------------------------------------
@@ -110,6 +122,8 @@ class Environment:
                     max_dbs=max_tables + 1,
                     max_readers=max_readers,
                     max_spare_txns=8,
+                    metasync=self.durability == "full",
+                    sync=self.durability != "async",
                     mode=0o644,
                 )
             except (lmdb.MemoryError, lmdb.Error) as error:
@@ -198,6 +212,13 @@ class Environment:
                 os.truncate(self.path, needed)
                 self.length = needed
 
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk."""
+        try:
+            self.handle.sync(True)
+        except lmdb.Error as error:
+            self.fail(error)
+
     # --- tables -----------------------------------------------------------------------------
 
     def table(self, name: str) -> Table | None:
@@ -243,12 +264,20 @@ class Environment:
         try:
             with self.handle.begin(write=True) as transaction:
                 made = [
-                    (name, self.handle.open_db(name.encode(), txn=transaction, create=True))
+                    (
+                        name,
+                        self.handle.open_db(
+                            name.encode(),
+                            txn=transaction,
+                            create=True,
+                            dupsort=name.startswith(INDEX),
+                        ),
+                    )
                     for name in names
                 ]
         except lmdb.DbsFullError as error:
             raise StorageFull(
-                f"{self.name} has no room for another collection or unique index: open it with "
+                f"{self.name} has no room for another collection or index: open it with "
                 "a larger max_tables"
             ) from error
         except lmdb.Error as error:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
 
 import lmdb
 
 from pymodels.ext.lmdb.environment import Environment
-from pymodels.tables import View
+from pymodels.tables import INDEX, IndexView, next_size
+
+_CHUNK: Final = 512
+"""How many records are asked for in one call of the driver."""
+
+_FIRST: Final = operator.itemgetter(0)
+
+_STEADY: Final = nullcontext()
 
 LONGEST_KEY: Final = 511
 """How many bytes LMDB allows for a key."""
 
 
-class Snapshot(View):
+class Snapshot(IndexView):
     """One read transaction: a snapshot."""
 
     __slots__ = ("_opened", "_shared", "_transaction")
+
+    is_snapshot = True
 
     def __init__(self, shared: Environment) -> None:
         self._shared = shared
@@ -80,6 +93,36 @@ class Snapshot(View):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        open_cursors, size = self._shared.cursors, first
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                open_cursors[id(cursor)] = cursor
+                try:
+                    if not (_to_last(cursor, high) if descending else _to(cursor, low)):
+                        return
+                    pairs = cursor.iterprev() if descending else iter(cursor)
+                    while chunk := list(itertools.islice(pairs, size)):
+                        is_last = False
+                        if descending and low is not None and chunk[-1][0] < low:
+                            chunk, is_last = [pair for pair in chunk if pair[0] >= low], True
+                        elif not descending and high is not None and chunk[-1][0] >= high:
+                            chunk, is_last = chunk[: bisect_left(chunk, high, key=_FIRST)], True
+                        if chunk:
+                            yield chunk
+                        if is_last:
+                            return
+                        size = next_size(size)
+                finally:
+                    del open_cursors[id(cursor)]
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
     def count(self, table: str) -> int:
         handle = self._handle(table)
         if handle is None:
@@ -89,11 +132,97 @@ class Snapshot(View):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    # --- indexes ----------------------------------------------------------------------------
+
+    def open(self, tables: Iterable[str]) -> None:
+        begun = None
+        while begun is not self._transaction:
+            begun = self._transaction
+            for table in tables:
+                self._handle(table)
+
+    def steady(self) -> AbstractContextManager[Any]:
+        return _STEADY
+
+    entries = items
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        handle = self._handle(table)
+        if handle is None or not keys:
+            return ()
+        if len(keys) <= _CHUNK:
+            return self._fetch(handle, keys)
+        chunks = (keys[at : at + _CHUNK] for at in range(0, len(keys), _CHUNK))
+        return itertools.chain.from_iterable(self._fetch(handle, chunk) for chunk in chunks)
+
+    def _fetch(self, handle: Any, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                found: list[tuple[bytes, bytes]] = cursor.getmulti(keys)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return found
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        handle = self._handle(table)
+        if handle is None:
+            return []
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                return list(cursor.iternext_dup()) if cursor.set_key(entry) else []
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                there = _to_last(cursor, high) if descending else _to(cursor, low)
+                while there:
+                    entry = cursor.key()
+                    if not low <= entry < high:
+                        return
+                    cursor.first_dup()
+                    first = cursor.value()
+                    cursor.last_dup()
+                    yield entry, first, cursor.value(), int(cursor.count())
+                    there = cursor.prev_nodup() if descending else cursor.next_nodup()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        handle = self._handle(table)
+        if handle is None:
+            return 0
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                return int(cursor.count()) if cursor.set_key(entry) else 0
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+
+def _to(cursor: Any, low: bytes | None) -> bool:
+    """Go to the first key from *low* on, and tell whether there is one."""
+    if not low:
+        return bool(cursor.first())
+    if not cursor.set_range(low[:LONGEST_KEY]):
+        return False
+    return bool(cursor.key() >= low or cursor.next())
+
+
+def _to_last(cursor: Any, high: bytes | None) -> bool:
+    """Go to the last key before *high*, and tell whether there is one."""
+    if high is None or not cursor.set_range(high[:LONGEST_KEY]):
+        return bool(cursor.last())
+    return bool(cursor.key() < high or cursor.prev())
+
 
 def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    if not (cursor.set_range(low[:LONGEST_KEY]) if low else cursor.first()):
-        return
-    if low and cursor.key() < low and not cursor.next():
+    if not _to(cursor, low):
         return
     if high is None:
         yield from cursor
@@ -105,13 +234,7 @@ def _forward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tup
 
 
 def _backward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    if high is None:
-        there = cursor.last()
-    elif cursor.set_range(high[:LONGEST_KEY]):
-        there = cursor.key() < high or cursor.prev()
-    else:
-        there = cursor.last()
-    if not there:
+    if not _to_last(cursor, high):
         return
     for pair in cursor.iterprev():
         if low is not None and pair[0] < low:
@@ -122,10 +245,11 @@ def _backward(cursor: Any, low: bytes | None, high: bytes | None) -> Iterator[tu
 class WriteBatch(Snapshot):
     """One write transaction; LMDB lets one in at a time, over all processes."""
 
-    __slots__ = ("_done", "_made")
+    __slots__ = ("_done", "_known", "_made")
 
     def __init__(self, shared: Environment) -> None:
         self._made: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
         self._done = False
         super().__init__(shared)
 
@@ -137,18 +261,29 @@ class WriteBatch(Snapshot):
             self._shared.fail(error)
 
     def _handle(self, table: str) -> Any | None:
+        known = self._known.get(table)
+        if known is not None:
+            return known
         made = self._made.get(table)
+        if made is None:
+            found = self._shared.known_table(table)
+            if found is not None and found.number <= self._opened:
+                made = found.handle
+            else:
+                made = self._open_here(table, create=False)
         if made is not None:
-            return made
-        found = self._shared.known_table(table)
-        if found is not None and found.number <= self._opened:
-            return found.handle
-        return self._open_here(table, create=False)
+            self._known[table] = made
+        return made
 
     def _open_here(self, table: str, *, create: bool) -> Any | None:
         """Open, for this transaction, a table that the process has not used before it began."""
         try:
-            made = self._shared.handle.open_db(table.encode(), txn=self._transaction, create=create)
+            made = self._shared.handle.open_db(
+                table.encode(),
+                txn=self._transaction,
+                create=create,
+                dupsort=table.startswith(INDEX),
+            )
         except lmdb.NotFoundError:
             return None
         except lmdb.Error as error:
@@ -165,6 +300,23 @@ class WriteBatch(Snapshot):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                follows = not cursor.last() or cursor.key() < pairs[0][0]
+                if not follows:
+                    taken = cursor.getmulti([key for key, _ in pairs])
+                    if taken:
+                        key: bytes = taken[0][0]
+                        return key
+                cursor.putmulti(pairs, append=follows)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return None
+
     def delete(self, table: str, key: bytes) -> None:
         handle = self._handle(table)
         if handle is not None:
@@ -172,6 +324,39 @@ class WriteBatch(Snapshot):
                 self._transaction.delete(key, db=handle)
             except lmdb.Error as error:
                 self._shared.fail(error)
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                cursor.putmulti(pairs)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        try:
+            for entry, key in pairs:
+                self._transaction.delete(entry, key, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def drop(self, table: str) -> None:
+        handle = self._handle(table)
+        if handle is not None:
+            try:
+                # Emptied, not deleted: other threads and processes may have it open.
+                self._transaction.drop(handle, delete=False)
+            except lmdb.Error as error:
+                self._shared.fail(error)
+
+    def nested(self) -> WriteBatch:
+        """Begin a batch inside this one; it sees what this one has written."""
+        return _NestedBatch(self)
 
     def commit(self) -> None:
         if self._shared.pid != os.getpid():
@@ -194,3 +379,35 @@ class WriteBatch(Snapshot):
         if keep:
             for name, handle in self._made.items():
                 self._shared.keep_table(name, handle)
+
+
+class _NestedBatch(WriteBatch):
+    """A write transaction inside another one, which ends without a word to the disk."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: WriteBatch) -> None:
+        self._outer = outer
+        super().__init__(outer._shared)
+        self._opened = outer._opened
+        self._made = outer._made
+
+    def _begin(self) -> None:
+        try:
+            self._transaction = self._shared.handle.begin(
+                write=True, parent=self._outer._transaction
+            )
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def commit(self) -> None:
+        self._done = True
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def rollback(self) -> None:
+        if not self._done:
+            self._done = True
+            self._abort()

@@ -11,9 +11,13 @@ from typing import Any, ClassVar
 
 from pymodels.checks import Unfit
 from pymodels.errors import SettingsError
+from pymodels.ext.memory.indexes import Index, IndexedBatch, IndexedView
 from pymodels.held import HeldStorage
 from pymodels.keyvalue import KeyValueQuery
 from pymodels.plain import puts
+from pymodels.schema import Schema
+
+__all__ = ["Query", "Storage"]
 
 
 class Query(KeyValueQuery[Any]):
@@ -40,6 +44,7 @@ class Storage(HeldStorage):
 
     query_class = Query
     capabilities: ClassVar[frozenset[str]] = frozenset({"transactions", "unique", "nul"})
+    keeps_indexes = True
 
     def __init__(
         self,
@@ -55,9 +60,22 @@ class Storage(HeldStorage):
         if not isinstance(data, Mapping | None):
             raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
+        self.indexes: dict[str, Index] = {}
         try:
             for collection, records in (data or {}).items():
                 self.write(puts(collection, records, self.codec))
         except Unfit as error:
             raise SettingsError(f"data{error.trail}: {error.reason}") from None
         self.read_only = read_only
+
+    def read_one(self, schema: Schema, key: Any) -> bytes | None:
+        if self.closed:
+            self.check_open()
+        found = self.tables.get(schema.table)
+        return None if found is None else found.get(schema.key.encode(key))
+
+    def view(self) -> IndexedView:
+        return IndexedView(self)
+
+    def batch(self) -> IndexedBatch:
+        return IndexedBatch(self)

@@ -1,0 +1,364 @@
+"""What an ordered index finds: the ranges of entries in which a lookup's records lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import MAXYEAR, MINYEAR, date
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from pymodels.bykey import Fragment
+from pymodels.encoding import FAMILIES, encode, successor, text_prefix
+from pymodels.ordered import (
+    CASELESS,
+    LONGEST,
+    MEMBERS,
+    TRIGRAM,
+    WHOLE,
+    OrderedIndex,
+    Part,
+    fits,
+)
+from pymodels.planning import Native, Superset
+from pymodels.schema import Place, Schema
+from pymodels.trigrams import WITH_PARTS, required
+from pymodels.values import ARRAYS, NULLS, family
+
+Range: TypeAlias = tuple[bytes, bytes]
+"""Entries from the first bytes (included) to the second ones (not included)."""
+
+
+class Ranges(msgspec.Struct, frozen=True):
+    """Where the records of a lookup lie in an index, of one value.
+
+    ``points`` says that each range is one value's, ``exact`` that no other records lie there.
+    """
+
+    ranges: tuple[Range, ...]
+    points: bool
+    exact: bool
+
+
+class InIndex(msgspec.Struct, frozen=True):
+    """The records with an entry in some ranges of an index, which are in order and do not meet.
+
+    ``points`` says that each range holds a single entry.
+    """
+
+    index: OrderedIndex
+    ranges: tuple[Range, ...]
+    points: bool = False
+
+    def __repr__(self) -> str:
+        if self.points:
+            several = "" if len(self.ranges) == 1 else f"{len(self.ranges)} values in "
+            return f"{several}index on {self.index.name}"
+        if not self.ranges:
+            return f"nothing in index on {self.index.name}"
+        return f"range of index on {self.index.name}"
+
+
+class AllOf(msgspec.Struct, frozen=True):
+    """The records that every part finds."""
+
+    parts: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return " and ".join(f"({part!r})" for part in self.parts)
+
+
+class AnyOf(msgspec.Struct, frozen=True):
+    """The records that at least one part finds."""
+
+    parts: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return " or ".join(f"({part!r})" for part in self.parts)
+
+
+class IndexOrder(msgspec.Struct, frozen=True):
+    """The order of an index; ``nulls`` is where the entries for null lie that change places."""
+
+    index: OrderedIndex
+    descending: bool
+    nulls: Range | None = None
+
+    def __repr__(self) -> str:
+        return f"{'descending ' if self.descending else ''}index on {self.index.name}"
+
+
+def indexes_in(fragment: Any) -> Iterator[OrderedIndex]:
+    """Yield every index that a fragment reads."""
+    if isinstance(fragment, InIndex):
+        yield fragment.index
+    elif isinstance(fragment, AllOf | AnyOf):
+        for part in fragment.parts:
+            yield from indexes_in(part)
+
+
+# --- ranges ---------------------------------------------------------------------------------
+
+
+def point(encoded: bytes) -> Range:
+    return encoded, successor(encoded)
+
+
+def united(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Return ranges in order, without those that are there twice or empty."""
+    return tuple(sorted({one for one in ranges if one[0] < one[1]}))
+
+
+def common(left: Sequence[Range], right: Sequence[Range]) -> tuple[Range, ...]:
+    """Return what lies in both of two sequences of ranges.
+
+    >>> common([(b"a", b"d"), (b"x", b"z")], [(b"c", b"y")])
+    ((b'c', b'd'), (b'x', b'y'))
+    """
+    return united((max(one[0], other[0]), min(one[1], other[1])) for one in left for other in right)
+
+
+def outside(ranges: Sequence[Range]) -> tuple[Range, ...]:
+    """Return all entries that lie in none of some ranges, which are in order."""
+    edges = [_FIRST, *(edge for one in ranges for edge in one), _LAST]
+    return united(zip(edges[::2], edges[1::2], strict=True))
+
+
+_FIRST: Final = b"\x01"
+_LAST: Final = b"\xff"
+EVERY: Final[tuple[Range, ...]] = ((_FIRST, _LAST),)
+NULL: Final[Range] = FAMILIES["null"]
+
+
+# --- lookups --------------------------------------------------------------------------------
+
+_Found: TypeAlias = Ranges | None
+
+
+def _values(operands: Iterable[Any]) -> Ranges:
+    encoded = {encode(operand) for operand in operands}
+    return Ranges(united(map(point, encoded)), True, True)
+
+
+def _bounds(low: Any, high: Any, *, above: bool = False, below: bool = False) -> _Found:
+    """Return the values of one family between two, each None for no end, *above* not included."""
+    given = low if low is not None else high
+    kind = family(given)
+    if kind in NULLS or kind not in FAMILIES:
+        return None
+    start, end = FAMILIES[kind]
+    if low is not None:
+        start = encode(low) if not above else successor(encode(low))
+    if high is not None:
+        end = encode(high) if below else successor(encode(high))
+    return Ranges(united([(start, end)]), False, exact=kind not in ("date", "instant"))
+
+
+NOTHING: Final = Ranges((), True, True)
+
+
+def _compared(**options: bool) -> Callable[[Any], _Found]:
+    ends = {"below" if name == "below" else "above": True for name in options if name != "high"}
+
+    def answer(operand: Any) -> _Found:
+        if operand is None:
+            return NOTHING
+        if options.get("high"):
+            return _bounds(None, operand, **ends)
+        return _bounds(operand, None, **ends)
+
+    return answer
+
+
+def _between(ends: Any) -> _Found:
+    low, high = ends
+    if low is None or high is None or family(low) != family(high):
+        return NOTHING
+    return _bounds(low, high)
+
+
+def _begins(prefix: str) -> Ranges:
+    return Ranges((point(text_prefix(prefix)),), False, True)
+
+
+def _exists(wanted: bool) -> _Found:
+    return None if wanted else Ranges((NULL,), True, False)
+
+
+def _year(number: int) -> _Found:
+    if not MINYEAR <= number <= MAXYEAR:
+        return NOTHING
+    low = encode(date(number, 1, 1))
+    high = encode(date(number + 1, 1, 1)) if number < MAXYEAR else FAMILIES["date"][1]
+    return Ranges(((low, high),), False, True)
+
+
+_OF_WHOLE: Final[Mapping[str, Callable[[Any], _Found]]] = {
+    "equals": lambda operand: _values((operand,)),
+    "in": _values,
+    "gt": _compared(above=True),
+    "gte": _compared(),
+    "lt": _compared(high=True, below=True),
+    "lte": _compared(high=True),
+    "between": _between,
+    "startswith": _begins,
+    "exists": _exists,
+    "year": _year,
+}
+_OF_MEMBERS: Final[Mapping[str, Callable[[Any], _Found]]] = {
+    "contains": lambda operand: _values((operand,)),
+    "contains_any": _values,
+    # One of them is as good as all, to find a superset.
+    "contains_all": lambda operands: (
+        Ranges(_values(list(operands)[:1]).ranges, True, False) if operands else None
+    ),
+}
+_CASELESS: Final[Mapping[str, Callable[[Any], _Found]]] = {
+    "iequals": lambda operand: _values((operand.casefold(),)),
+    "istartswith": lambda operand: _begins(operand.casefold()),
+    "equals": lambda operand: (
+        Ranges(_values((operand.casefold(),)).ranges, True, False) if type(operand) is str else None
+    ),
+}
+_TABLES: Final = {WHOLE: _OF_WHOLE, MEMBERS: _OF_MEMBERS, CASELESS: _CASELESS}
+
+
+def ranges_of(part: Part, place: Place, lookup: str, operand: Any) -> Ranges | None:
+    """Return where the records of a lookup lie among the values of a part, None if nobody knows."""
+    if part.form == TRIGRAM:
+        return None
+    if part.form == MEMBERS and (place.kind.is_open or not place.kind.families <= ARRAYS):
+        return None  # text contains, too
+    answer = _TABLES[part.form].get(lookup)
+    found = None if answer is None else answer(operand)
+    if found is None or found.exact:
+        return found
+    if lookup in ("gt", "gte", "lt", "lte", "between"):
+        # Dates and instants lie among each other, and yet do not compare.
+        both = {"date", "instant"} <= place.kind.families
+        return Ranges(found.ranges, found.points, exact=not both)
+    return found
+
+
+def shortened(ranges: Iterable[Range]) -> tuple[tuple[Range, ...], bool]:
+    """Return ranges as far as entries go, and whether that made them too wide."""
+    cut: list[Range] = []
+    wider = False
+    for low, high in ranges:
+        if len(low) <= LONGEST and len(high) <= LONGEST:
+            cut.append((low, high))
+            continue
+        wider = True
+        ends = high if len(high) <= LONGEST else successor(high[:LONGEST])
+        cut.append((low[:LONGEST], ends))
+    return merged(cut), wider
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Return ranges in order, those that meet made one.
+
+    >>> merged([(b"c", b"e"), (b"a", b"d"), (b"x", b"z")])
+    ((b'a', b'e'), (b'x', b'z'))
+    """
+    found: list[Range] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1]:
+            found[-1] = (found[-1][0], max(high, found[-1][1]))
+        elif low < high:
+            found.append((low, high))
+    return tuple(found)
+
+
+# --- single lookups, as planning.split wants them -------------------------------------------
+
+
+class ByIndex(Native[Any]):
+    """Finds records by keys, by unique values and by the indexes that a model can use.
+
+    *indexes* are those that are ready and read their values as *schema* does.
+    """
+
+    def __init__(
+        self, keys: Native[Fragment], schema: Schema, indexes: Sequence[OrderedIndex]
+    ) -> None:
+        self.keys = keys
+        self.indexes = tuple(index for index in indexes if fits(index, schema))
+        self.paths = {part.path for index in self.indexes for part in index.parts}
+        self._first: dict[tuple[str, ...], list[OrderedIndex]] = {}
+        for index in sorted(self.indexes, key=lambda index: len(index.parts)):
+            if not index.where:
+                self._first.setdefault(index.parts[0].path, []).append(index)
+        whole = {path: _whole_of(some, schema) for path, some in self._first.items()}
+        self.alone = {path: index for path, index in whole.items() if index is not None}
+        self.are_partial = any(index.where for index in self.indexes)
+        names = {*keys.lookups, *WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
+        self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
+
+    def _answer(self, name: str) -> Callable[[Place, Any], Any]:
+        by_key = self.keys.lookups.get(name)
+
+        def answer(place: Place, operand: Any) -> Any:
+            if by_key is not None:
+                found = by_key(place, operand)
+                if found is not NotImplemented or place.is_key:
+                    return found
+            if place.is_key:
+                return NotImplemented
+            return self.find(place, name, operand)
+
+        return answer
+
+    def find(self, place: Place, name: str, operand: Any) -> Any:
+        """Return the fragment for one lookup, from the first index that has one."""
+        for index in self._first.get((place.stored, *place.inside), ()):
+            if index.parts[0].form == TRIGRAM:
+                found = by_trigrams(index, place, name, operand)
+                if found is not None:
+                    return Superset(found)
+                continue
+            answer = ranges_of(index.parts[0], place, name, operand)
+            if answer is not None:
+                ranges, wider = shortened(answer.ranges)
+                points = answer.points and len(index.parts) == 1 and not wider
+                fragment = InIndex(index, answer.ranges if points else ranges, points)
+                return fragment if answer.exact and not wider else Superset(fragment)
+        return NotImplemented
+
+    def all_of(self, parts: Sequence[Any]) -> Any:
+        found = self.keys.all_of(parts)
+        return AllOf(tuple(parts)) if found is NotImplemented else found
+
+    def any_of(self, parts: Sequence[Any]) -> Any:
+        found = self.keys.any_of(parts)
+        return AnyOf(tuple(parts)) if found is NotImplemented else found
+
+    def negate(self, part: Any) -> Any:
+        if isinstance(part, InIndex) and part.index.is_total:
+            return InIndex(part.index, outside(part.ranges))
+        return NotImplemented
+
+    def order_by(self, terms: Any, descending: bool) -> Any:
+        return self.keys.order_by(terms, descending)
+
+
+def _whole_of(indexes: Sequence[OrderedIndex], schema: Schema) -> OrderedIndex | None:
+    """Return the index that finds and sorts by a whole field, and by that alone, if there is one.
+
+    A unique field has a better one to find records with.
+    """
+    field = schema.stored.get(indexes[0].parts[0].path[0])
+    if field is not None and field.options.unique:
+        return None
+    return next((one for one in indexes if len(one.parts) == 1 and one.is_total), None)
+
+
+def by_trigrams(index: OrderedIndex, place: Place, lookup: str, operand: Any) -> Any:
+    """Return what finds all text with *operand* inside, and more; None if that is too short."""
+    if lookup not in WITH_PARTS:
+        return None
+    if lookup == "contains" and (place.kind.is_open or place.kind.families & ARRAYS):
+        return None  # a list contains members
+    found = [InIndex(index, (point(encode(part)),), True) for part in required(lookup, operand)]
+    if not found:
+        return None
+    return found[0] if len(found) == 1 else AllOf(tuple(found))

@@ -1,0 +1,443 @@
+"""How a byte store answers a query: by keys, by which of its indexes, in whose order.
+
+``choose`` makes the plan. What it expects comes from counts and samples, which may be wrong: that
+costs time. Which records are found does not depend on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from pymodels import conditions
+from pymodels.byindex import (
+    EVERY,
+    NULL,
+    AllOf,
+    AnyOf,
+    ByIndex,
+    IndexOrder,
+    InIndex,
+    Range,
+    by_trigrams,
+    common,
+    merged,
+    ranges_of,
+    shortened,
+)
+from pymodels.bykey import Keys, UniqueValue
+from pymodels.conditions import And, Condition, Lookup
+from pymodels.fetching import by_keys
+from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, clause, conjuncts
+from pymodels.planning import Plan, Term, condition_names, split
+from pymodels.schema import Schema
+from pymodels.tables import IndexView, index_table, records_table
+
+if TYPE_CHECKING:
+    from pymodels.keyvalue import KeyValueStorage
+
+_FETCH, _PROBE, _ENTRY, _SORT = 1.0, 1.5, 0.2, 2.5
+"""What it takes to fetch a record by its key, to look into it, to read an entry of an index, and to
+sort a record: measured in microseconds, used as proportions."""
+
+_COUNTED: Final = 256
+"""How many entries are always counted before their number is estimated."""
+
+_COUNTED_SHARE: Final = 64
+"""A range is counted up to this part of all records, as reading them would take much longer."""
+
+_SAMPLED: Final = 20_000
+"""The most entries that are gone through once to take a sample of them."""
+
+_UNKNOWN_SHARE: Final = 8
+"""What part of all records a long range is thought to be where there is no sample."""
+
+_UNDECIDED: Final = 0.1
+"""What part of the records a condition is thought to keep that no index decides."""
+
+_MOST_RANGES: Final = 1000
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A way to find records: a fragment, and which conditions it decides, those exactly or not."""
+
+    fragment: Any
+    exact: frozenset[int] = frozenset()
+    inexact: frozenset[int] = frozenset()
+
+    @property
+    def decides(self) -> frozenset[int]:
+        return self.exact | self.inexact
+
+
+# --- what can be used -----------------------------------------------------------------------
+
+
+def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[Candidate]:
+    """Return every way to find the records of which all *parts* are true, best guesses first."""
+    found: list[Candidate] = []
+    lookups: list[tuple[int, Lookup]] = []
+    for number, part in enumerate(parts):
+        if isinstance(part, Lookup) and part.place is not None and not part.place.is_key:
+            lookups.append((number, part))
+            field = part.place.field
+            if part.name != "equals" or field is None or not field.options.unique:
+                continue  # no unique index knows it
+        fragment, rest = split(native, part)
+        if fragment is None or (isinstance(part, Lookup) and isinstance(fragment, InIndex)):
+            continue
+        exact = rest == conditions.EVERYTHING
+        one = frozenset((number,))
+        found.append(Candidate(fragment, one if exact else frozenset(), one))
+    known: dict[Any, int] = {}
+    if native.are_partial:
+        known = {clause(part, codec): number for number, part in enumerate(parts)}
+    asked = {(one.place.stored, *one.place.inside) for _, one in lookups if one.place is not None}
+    for index in native.indexes:
+        if index.where:
+            implied = [known.get(one) for one in index.where]
+            if None not in implied:
+                found += _by_index(index, lookups, frozenset(n for n in implied if n is not None))
+        elif index.parts[0].path in asked:
+            found += _by_index(index, lookups, frozenset())
+    return found
+
+
+def _by_index(
+    index: OrderedIndex, lookups: Sequence[tuple[int, Lookup]], implied: frozenset[int]
+) -> Iterator[Candidate]:
+    """Yield what an index finds: equalities of its first parts, and a range of the next one."""
+    if index.parts[0].form == TRIGRAM:
+        for number, lookup in lookups:
+            if _is_at(lookup, index, 0) and lookup.place is not None:
+                found = by_trigrams(index, lookup.place, lookup.name, lookup.operand)
+                if found is not None:
+                    yield Candidate(found, implied, frozenset((number,)))
+        return
+    prefixes: list[bytes] = [b""]
+    exact, inexact = set(implied), set[int]()
+    ranges: tuple[Range, ...] = EVERY
+    points = False
+    for position, part in enumerate(index.parts):
+        answers = [
+            (number, answer)
+            for number, lookup in lookups
+            if _is_at(lookup, index, position)
+            and lookup.place is not None
+            and (answer := ranges_of(part, lookup.place, lookup.name, lookup.operand)) is not None
+        ]
+        if not answers:
+            break
+        # Several conditions on one value meet; through a list each may hold of another member.
+        answers.sort(key=lambda answer: (not answer[1].points, not answer[1].exact))
+        taken = answers[:1] if index.repeats else answers
+        here = taken[0][1].ranges
+        for _, answer in taken[1:]:
+            here = common(here, answer.ranges)
+        if len(prefixes) * len(here) > _MOST_RANGES:
+            break
+        for number, answer in taken:
+            (exact if answer.exact else inexact).add(number)
+        points = taken[0][1].points
+        ranges = tuple((prefix + low, prefix + high) for prefix in prefixes for low, high in here)
+        if not points:
+            break
+        prefixes = [low for low, _ in ranges]
+    if ranges == EVERY:
+        if implied:
+            yield Candidate(InIndex(index, EVERY), implied)
+        return
+    cut, wider = shortened(ranges)
+    if wider:
+        exact, inexact = set(implied), inexact | (exact - implied)
+    single = points and len(index.parts) == 1 and not wider
+    yield Candidate(
+        InIndex(index, tuple(sorted(ranges)) if single else merged(cut), single),
+        frozenset(exact),
+        frozenset(inexact),
+    )
+
+
+def _is_at(lookup: Lookup, index: OrderedIndex, position: int) -> bool:
+    place = lookup.place
+    return place is not None and (place.stored, *place.inside) == index.parts[position].path
+
+
+# --- orders ---------------------------------------------------------------------------------
+
+
+class _Ordered(msgspec.Struct, frozen=True):
+    """A way to read the records in the order that is asked for."""
+
+    candidate: Candidate
+    order: IndexOrder
+
+
+def orders(
+    native: ByIndex,
+    parts: Sequence[Condition],
+    found: Sequence[Candidate],
+    order: tuple[Term, ...],
+    descending: bool,
+) -> Iterator[_Ordered]:
+    """Yield every index that has the records in order, with what it decides besides."""
+    terms = list(order)
+    if terms[-1].place.is_key:  # what breaks ties anyway
+        terms.pop()
+    if any(term.place.is_key or term.descending != descending for term in terms):
+        return
+    paths = [(term.place.stored, *term.place.inside) for term in terms]
+    usual = all(term.nulls_first is not term.descending for term in terms)
+    for index in native.indexes:
+        if not index.is_total or not (usual or len(index.parts) == 1):
+            continue
+        before = len(index.parts) - len(paths)
+        if before < 0 or [part.path for part in index.parts[before:]] != paths:
+            continue
+        mine = [
+            one
+            for one in found
+            if isinstance(one.fragment, InIndex) and one.fragment.index is index
+        ]
+        candidate = mine[0] if mine else Candidate(InIndex(index, EVERY))
+        if before and not _has_one_prefix(candidate.fragment, index, before, parts):
+            continue
+        yield _Ordered(candidate, IndexOrder(index, descending, None if usual else NULL))
+
+
+def _has_one_prefix(
+    fragment: InIndex, index: OrderedIndex, before: int, parts: Sequence[Condition]
+) -> bool:
+    """Tell whether the first *before* values are the same in all the ranges."""
+    for position in range(before):
+        if not any(
+            isinstance(part, Lookup) and part.name == "equals" and _is_at(part, index, position)
+            for part in parts
+        ):
+            return False
+    return fragment.ranges != EVERY and all(len(low) < LONGEST for low, _ in fragment.ranges)
+
+
+# --- what to expect -------------------------------------------------------------------------
+
+Sample: TypeAlias = tuple[int, list[bytes]]
+"""How many entries an index had, and some of them at even distances."""
+
+
+class Expectations:
+    """How many records a fragment finds, as far as can be told in a moment."""
+
+    def __init__(self, storage: KeyValueStorage, view: IndexView, schema: Schema) -> None:
+        self.view = view
+        self.schema = schema
+        self.collection = collection = schema.collection
+        self.samples: dict[str, Sample] = storage.samples
+        self.records = view.count(records_table(collection))
+        self.counted = max(_COUNTED, self.records // _COUNTED_SHARE)
+
+    def of(self, fragment: Any) -> int:
+        match fragment:
+            case Keys(keys):
+                return len(keys)
+            case UniqueValue():
+                return 1
+            case InIndex():
+                return min(self.records, self._in_index(fragment))
+            case AnyOf(parts):
+                return min(self.records, sum(map(self.of, parts)))
+            case AllOf(parts):
+                return min(map(self.of, parts))
+            case None:
+                return self.records
+            case _:
+                return self._of_keys(fragment)
+
+    def _of_keys(self, fragment: Any) -> int:
+        """Count a range of keys, up to where reading it would take much longer than that."""
+        found = by_keys(self.view, self.schema, fragment, descending=False)
+        counted = sum(1 for _ in islice(found, self.counted))
+        if counted < self.counted:
+            return counted
+        return max(counted, self.records // _UNKNOWN_SHARE)
+
+    def _in_index(self, fragment: InIndex) -> int:
+        table = index_table(self.collection, fragment.index.name)
+        ranges = fragment.ranges
+        if ranges == EVERY:
+            return self.view.count(table)
+        some = ranges[:8]
+        if fragment.points:
+            total = sum(self.view.count_under(table, low) for low, _ in some)
+        else:
+            total = sum(self._between(table, *one) for one in some)
+        return total * len(ranges) // max(1, len(some))
+
+    def _between(self, table: str, low: bytes, high: bytes) -> int:
+        size = self.view.count(table)
+        most = _COUNTED if size <= _SAMPLED else self.counted
+        entries = self.view.entries(table, low, high, descending=False)
+        counted = sum(1 for _ in islice(entries, most))
+        if counted < most:
+            return counted
+        if size > _SAMPLED:
+            return max(counted, size // _UNKNOWN_SHARE)
+        size, sample = self._sample(table, size)
+        inside = sum(1 for one in sample if low <= one < high)
+        return max(counted, inside * size // max(1, len(sample)))
+
+    def _sample(self, table: str, size: int) -> Sample:
+        known = self.samples.get(table)
+        if known is not None and abs(known[0] - size) * 4 <= size:
+            return known
+        step = max(1, size // 128)
+        entries = self.view.entries(table, None, None, descending=False)
+        sample = [entry for entry, _ in islice(entries, 0, None, step)]
+        self.samples[table] = (size, sample)
+        return self.samples[table]
+
+
+# --- the plan -------------------------------------------------------------------------------
+
+
+def choose(
+    storage: KeyValueStorage,
+    native: ByIndex,
+    schema: Schema,
+    condition: Condition,
+    look: Callable[[], AbstractContextManager[IndexView]],
+    *,
+    order: tuple[Term, ...] = (),
+    descending: bool = False,
+    unordered: bool = False,
+    offset: int = 0,
+    limit: int | None = None,
+    names: frozenset[str] | None = None,
+) -> Plan:
+    """Plan a query with the indexes that *native* has."""
+    parts = () if condition == conditions.EVERYTHING else conjuncts(condition)
+    found = candidates(native, parts, storage.codec)
+    by_key = NotImplemented if unordered else native.order_by(order, descending)
+    sorts = not unordered and by_key is NotImplemented
+    ordered = list(orders(native, parts, found, order, descending)) if sorts and order else []
+    expected: int | None = None
+    chosen, native_order = _obvious(native, found), None if by_key is NotImplemented else by_key
+    if chosen is None or ordered:
+        with look() as view:
+            expectations = Expectations(storage, view, schema)
+            if chosen is None:
+                chosen = _best(native, found, expectations)
+            expected = expectations.of(chosen.fragment)
+            stop = None if limit is None else offset + limit
+            for one in ordered:
+                if _pays(one, chosen, expected, expectations, len(parts), stop):
+                    chosen, native_order = one.candidate, one.order
+                    expected = expectations.of(chosen.fragment)
+                    break
+    rest = _rest(parts, chosen)
+    exact = rest == conditions.EVERYTHING
+    pushes = exact and (unordered or native_order is not None)
+    if names is not None:
+        names = names | condition_names(rest)
+        if native_order is None:
+            names |= {term.place.stored for term in order}
+    return Plan(
+        schema,
+        condition,
+        chosen.fragment,
+        rest,
+        order,
+        descending,
+        unordered,
+        None if unordered else native_order,
+        skip=offset if pushes else 0,
+        most=limit if pushes else None,
+        offset=0 if pushes else offset,
+        limit=None if pushes else limit,
+        names=names,
+        expected=expected,
+    )
+
+
+_NOTHING: Final = Candidate(None)
+
+
+def _obvious(native: ByIndex, found: Sequence[Candidate]) -> Candidate | None:
+    """Return what is best without counting, if anything is."""
+    if not found:
+        return _NOTHING
+    if len(found) == 1:
+        return found[0]
+    keys = [one for one in found if isinstance(one.fragment, Keys)]
+    if keys:
+        joined = keys[0]
+        for one in keys[1:]:
+            fragment = native.all_of((joined.fragment, one.fragment))
+            joined = Candidate(fragment, joined.exact | one.exact, joined.inexact | one.inexact)
+        return joined
+    return next((one for one in found if isinstance(one.fragment, UniqueValue)), None)
+
+
+def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectations) -> Candidate:
+    """Return the way that finds fewest records, with others that are worth reading besides."""
+    counted = sorted(
+        ((expectations.of(one.fragment), one) for one in found),
+        key=lambda pair: (pair[0], -len(pair[1].exact)),
+    )
+    least, best = counted[0]
+    if _is_wide(least, expectations):
+        return best if best.exact else _NOTHING
+    for size, one in counted[1:]:
+        if one.decides <= best.decides or not one.exact or _is_of_keys(one.fragment):
+            continue
+        spared = least * (1 - size / max(1, expectations.records))
+        if spared * (_FETCH + _PROBE) <= size * _ENTRY:
+            continue
+        mine = best.fragment.parts if isinstance(best.fragment, AllOf) else (best.fragment,)
+        best = Candidate(
+            AllOf((*mine, one.fragment)), best.exact | one.exact, best.inexact | one.inexact
+        )
+        least = int(least - spared)
+    return best
+
+
+def _is_of_keys(fragment: Any) -> bool:
+    """Tell whether a fragment is a range of keys, which would all have to be read."""
+    return not isinstance(fragment, InIndex | AllOf | AnyOf)
+
+
+def _is_wide(size: int, expectations: Expectations) -> bool:
+    return size > _COUNTED and size * (_FETCH + _ENTRY) > expectations.records * _FETCH
+
+
+def _pays(
+    one: _Ordered,
+    chosen: Candidate,
+    expected: int,
+    expectations: Expectations,
+    parts: int,
+    stop: int | None,
+) -> bool:
+    """Tell whether reading in an index's order costs less than sorting what was chosen."""
+    looks = 0.0 if len(chosen.exact) == parts else _PROBE
+    sorting = expected * (_FETCH + looks + _SORT)
+    inside = expectations.of(one.candidate.fragment)
+    reads = inside
+    looks = 0.0
+    if len(one.candidate.exact) < parts:
+        looks = _PROBE
+        if stop is not None:  # as many are read as it takes to find so many
+            share = expected / max(1, expectations.records)
+            share *= _UNDECIDED ** (parts - len(chosen.exact))
+            reads = int(stop / max(share, 1e-6))
+    elif stop is not None:
+        reads = stop
+    return min(inside, reads) * (_ENTRY + _FETCH + looks) <= sorting
+
+
+def _rest(parts: Sequence[Condition], chosen: Candidate) -> Condition:
+    left = tuple(part for number, part in enumerate(parts) if number not in chosen.exact)
+    return left[0] if len(left) == 1 else And(left)

@@ -1,0 +1,98 @@
+"""Distinct values, the least and the greatest: read off an index, a record for each value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pymodels import aggregation, conditions
+from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common, outside
+from pymodels.ordered import LONGEST
+from pymodels.planning import Plan
+from pymodels.schema import Place
+from pymodels.tables import IndexView, index_table
+
+if TYPE_CHECKING:
+    from pymodels.keyvalue import KeyValueStorage
+
+
+class Column:
+    """The values of the records that a plan finds, at a place that an index has in order.
+
+    Only one record is read for each value, since equal values may differ in their type.
+    """
+
+    def __init__(
+        self, storage: KeyValueStorage, view: IndexView, plan: Plan, place: Place, index: InIndex
+    ) -> None:
+        self._storage = storage
+        self._view = view
+        self._plan = plan
+        self._place = place
+        self._table = index_table(plan.schema.collection, index.index.name)
+        self._ranges = index.ranges
+
+    def _entries(self, *, descending: bool = False) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        for low, high in self._ranges[:: -1 if descending else 1]:
+            yield from self._view.distinct(self._table, low, high, descending=descending)
+
+    def _pairs(self, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
+        return list(self._view.fetch(self._plan.schema.table, keys))
+
+    def _values(self, pairs: list[tuple[bytes, bytes]]) -> list[Any]:
+        schema = self._plan.schema
+        decoded = [(schema.key.decode(key), stored) for key, stored in pairs]
+        rows = aggregation.rows(self._storage, schema, [self._place], decoded)
+        return [value for (value,) in rows]
+
+    def values(self) -> list[Any] | None:
+        """Return the distinct values in order, None where entries alone do not tell them."""
+        with self._view.steady():
+            found = list(self._entries())
+            if any(len(entry) >= LONGEST for entry, *_ in found):
+                return None
+            pairs = self._pairs([last for _, _, last, _ in found])
+        return self._values(pairs)
+
+    def counts(self) -> list[tuple[Any, int]] | None:
+        """Return the distinct values in order, each with how many records have it."""
+        with self._view.steady():
+            found = list(self._entries())
+            if any(len(entry) >= LONGEST for entry, *_ in found):
+                return None
+            pairs = self._pairs([first for _, first, _, _ in found])
+        return [
+            (value, count) for value, (*_, count) in zip(self._values(pairs), found, strict=True)
+        ]
+
+    def end(self, *, descending: bool) -> list[Any] | None:
+        """Return the least value, or the greatest, in a list, which is empty if there is none."""
+        self._ranges = common(self._ranges, outside([NULL]))
+        with self._view.steady():
+            found = next(self._entries(descending=descending), None)
+            if found is None:
+                return []
+            if len(found[0]) >= LONGEST:
+                return None
+            pairs = self._pairs([found[1]])
+        return self._values(pairs)
+
+
+def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:
+    """Return the part of an index that has the values of exactly what *plan* finds, if one has."""
+    index = native.alone.get((place.stored, *place.inside))
+    if (
+        index is None
+        or place.is_key
+        or place.inside  # lists on the way count by their members
+        or not plan.exact
+        or plan.offset
+        or plan.skip
+        or plan.limit is not None
+        or plan.most is not None
+    ):
+        return None
+    if plan.condition == conditions.EVERYTHING:
+        return InIndex(index, EVERY)
+    fragment = plan.native
+    return fragment if isinstance(fragment, InIndex) and fragment.index is index else None

@@ -1,0 +1,223 @@
+"""Bytes that sort as values do: what an ordered index holds.
+
+The bytes of two values compare as their order keys do (``values.order_key``): they are equal
+exactly where the values are the same, and less exactly where a value sorts before the other, of
+whatever families both are. No encoding is the beginning of another one, so that the encodings of
+several values, put together, sort as the sequence of them does.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+from pymodels.values import ABSENT
+
+_END: Final = b"\0"
+"""What ends text, bytes and members, and stands nowhere inside: there 0 is 1 1, and 1 is 1 2."""
+
+_NULL = b"\x05"
+_NEGATIVE, _POSITIVE = 0x10, 0x11
+_TEXT, _MAPPING, _ARRAY, _BYTES, _UUID = b"\x20", b"\x30", b"\x40", b"\x50", b"\x60"
+_FALSE, _TRUE = b"\x70\x01", b"\x70\x02"
+_MOMENT, _TIME, _DURATION = 0x80, 0x90, 0x91
+
+FAMILIES: Final[dict[str, tuple[bytes, bytes]]] = {
+    "null": (_NULL, b"\x06"),
+    "number": (b"\x10", b"\x12"),
+    "text": (_TEXT, b"\x21"),
+    "mapping": (_MAPPING, b"\x31"),
+    "list": (_ARRAY, b"\x41"),
+    "tuple": (_ARRAY, b"\x41"),
+    "set": (_ARRAY, b"\x41"),
+    "bytes": (_BYTES, b"\x51"),
+    "uuid": (_UUID, b"\x61"),
+    "bool": (b"\x70", b"\x71"),
+    "date": (b"\x80", b"\x81"),
+    "instant": (b"\x80", b"\x81"),
+    "time": (b"\x90", b"\x91"),
+    "duration": (b"\x91", b"\x92"),
+}
+"""Where the encodings of each family lie: from the first bytes (included) to the second ones.
+
+Dates and instants lie among each other, as they sort.
+"""
+
+# --- numbers --------------------------------------------------------------------------------
+
+# A number is the float nearest to it, whether it is less than that, equal or greater, and where it
+# is not equal, all its decimal digits. Rounding keeps the order, so the digits only ever decide
+# between numbers that round to the same float.
+_LESS, _EQUAL, _GREATER = 0x40, 0x80, 0xC0
+_whole: Callable[..., bytes] = struct.Struct(">BdB").pack
+_double: Callable[..., bytes] = struct.Struct(">d").pack
+_EXACT_INT: Final = 1 << 53
+_INFINITE: Final = float("inf")
+_BITS_BEYOND: Final = 1 << 15
+"""An int with more bits is greater than every number that can be stored."""
+_FLIP: Final = bytes(range(255, -1, -1))
+
+
+def _float(value: float) -> bytes:
+    if value >= 0:  # zero without its sign: -0.0 is 0
+        return _whole(_POSITIVE, value or 0.0, _EQUAL)
+    return b"\x10" + _double(-value).translate(_FLIP) + b"\x80"
+
+
+def _int(value: int) -> bytes:
+    if -_EXACT_INT <= value <= _EXACT_INT:
+        return _float(float(value))
+    if value.bit_length() > _BITS_BEYOND:
+        return b"\x11\xff" if value > 0 else b"\x10\x00"
+    return _decimal(Decimal(value))
+
+
+def _decimal(value: Decimal) -> bytes:
+    near = float(value)
+    if near in (_INFINITE, -_INFINITE):
+        side = _GREATER if near < 0 else _LESS
+    elif value == near:
+        return _float(near)
+    else:
+        side = _GREATER if value > near else _LESS
+    negative = value < 0
+    _, digits, _ = value.as_tuple()
+    # 1 to 9 in front, so that trailing zeros are all that there is to leave out.
+    text = (value.adjusted() + 0x8000).to_bytes(2, "big")
+    text += bytes(48 + digit for digit in digits).rstrip(b"0") + _END
+    magnitude = _double(-near if negative else near)
+    if negative:  # also a number that rounds to zero
+        return b"\x10" + magnitude.translate(_FLIP) + bytes([side]) + text.translate(_FLIP)
+    return b"\x11" + magnitude + bytes([side]) + text
+
+
+# --- text, bytes, moments -------------------------------------------------------------------
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    if b"\0" in data or b"\1" in data:
+        data = _escaped(data)
+    return b"\x20" + data + b"\0"
+
+
+def _escaped(data: bytes) -> bytes:
+    return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
+
+
+def _bytes(value: bytes) -> bytes:
+    return _BYTES + _escaped(value) + _END
+
+
+_MIDNIGHTS: Final = 86_400_000_000
+_BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_AROUND: Final = 1 << 63
+_moment: Callable[..., bytes] = struct.Struct(">BQB").pack
+_clock: Callable[..., bytes] = struct.Struct(">BQ").pack
+_span: Callable[..., bytes] = struct.Struct(">BIQ").pack
+_MOST_DAYS: Final = timedelta.max.days
+
+
+def _datetime(value: datetime) -> bytes:
+    # A naive value comes from a field that holds naive values only, so any fixed zone serves.
+    since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _BEGINNING
+    return _moment(_MOMENT, _AROUND + since // _MICROSECOND, 2)
+
+
+def _date(value: date) -> bytes:
+    return _moment(_MOMENT, _AROUND + (value.toordinal() - 1) * _MIDNIGHTS, 1)
+
+
+def _time(value: time) -> bytes:
+    seconds = (value.hour * 60 + value.minute) * 60 + value.second
+    return _clock(_TIME, seconds * 1_000_000 + value.microsecond)
+
+
+def _timedelta(value: timedelta) -> bytes:
+    microseconds = value.seconds * 1_000_000 + value.microseconds
+    return _span(_DURATION, _MOST_DAYS + value.days, microseconds)
+
+
+# --- members --------------------------------------------------------------------------------
+
+
+def _array(shape: bytes) -> Callable[[Any], bytes]:
+    def encode_array(value: Any) -> bytes:
+        return _ARRAY + shape + b"".join(map(encode, value)) + _END
+
+    return encode_array
+
+
+def _set(value: set[Any]) -> bytes:
+    return _ARRAY + b"\x03" + b"".join(sorted(map(encode, value))) + _END
+
+
+def _mapping(value: dict[str, Any]) -> bytes:
+    parts = [part for name in sorted(value) for part in (_text(name), encode(value[name]))]
+    return _MAPPING + b"".join(parts) + _END
+
+
+def _null(value: Any) -> bytes:
+    return _NULL
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    type(None): _null,
+    type(ABSENT): _null,
+    bool: lambda value: _TRUE if value else _FALSE,
+    int: _int,
+    float: _float,
+    Decimal: _decimal,
+    str: _text,
+    bytes: _bytes,
+    UUID: lambda value: _UUID + value.bytes,
+    datetime: _datetime,
+    date: _date,
+    time: _time,
+    timedelta: _timedelta,
+    list: _array(b"\x01"),
+    tuple: _array(b"\x02"),
+    set: _set,
+    dict: _mapping,
+}
+
+
+def encode(value: Any) -> bytes:
+    """Return bytes that sort as *value* does; absent encodes as null does.
+
+    >>> encode(1) == encode(1.0) == encode(Decimal("1.00"))
+    True
+    >>> sorted([b"x", "a", 2, None, 1.5], key=encode)
+    [None, 1.5, 2, 'a', b'x']
+    """
+    encoder = _ENCODERS.get(type(value))
+    if encoder is not None:
+        return encoder(value)
+    if isinstance(value, Enum):
+        return encode(value.value)
+    raise TypeError(f"a record cannot hold {value!r} ({type(value).__name__})")
+
+
+def text_prefix(prefix: str) -> bytes:
+    """Return what the encoding of every text that begins with *prefix* begins with, and no other's.
+
+    >>> encode("abc").startswith(text_prefix("ab")), encode("a").startswith(text_prefix("ab"))
+    (True, False)
+    """
+    return _text(prefix)[:-1]
+
+
+def successor(prefix: bytes) -> bytes:
+    r"""Return the least bytes greater than all that begin with *prefix*, which is no run of 255s.
+
+    >>> successor(b"ab"), successor(b"a\xff")
+    (b'ac', b'b')
+    """
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1])

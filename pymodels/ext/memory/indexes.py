@@ -1,0 +1,233 @@
+"""Indexes in dicts, whose entries are put in order when somebody asks for that."""
+
+from __future__ import annotations
+
+import operator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from pymodels.held import HeldBatch, HeldView, next_keys
+from pymodels.tables import INDEX, IndexBatch, IndexView, in_chunks
+
+if TYPE_CHECKING:
+    from pymodels.ext.memory import Storage
+
+_entry_of: Final = operator.itemgetter(0)
+
+
+class Index:
+    """Keys by entry, and the entries in order as far as somebody has asked for that.
+
+    As in a table, an order counts only for the stamp that it was made under.
+    """
+
+    __slots__ = ("keys", "ordered", "size", "stamp")
+
+    def __init__(self) -> None:
+        self.keys: dict[bytes, list[bytes]] = {}
+        self.stamp = 0
+        self.ordered: tuple[int, list[bytes]] = (0, [])
+        self.size = 0
+
+    def add(self, entry: bytes, key: bytes) -> None:
+        found = self.keys.get(entry)
+        if found is None:
+            self.keys[entry] = [key]
+            stamp, order = self.ordered
+            if stamp == self.stamp and (not order or order[-1] < entry):
+                order.append(entry)
+                self.ordered = (stamp + 1, order)
+            self.stamp += 1
+        elif found[-1] < key:
+            found.append(key)
+        else:
+            at = bisect_left(found, key)
+            if found[at] == key:
+                return
+            found.insert(at, key)
+        self.size += 1
+
+    def remove(self, entry: bytes, key: bytes) -> None:
+        found = self.keys.get(entry)
+        at = 0 if found is None else bisect_left(found, key)
+        if found is None or at == len(found) or found[at] != key:
+            return
+        self.size -= 1
+        if len(found) > 1:
+            del found[at]
+        else:
+            del self.keys[entry]
+            self.stamp += 1
+
+    def between(self, low: bytes | None, high: bytes | None) -> list[bytes]:
+        """Return the entries from *low* (included) to *high*, in order."""
+        stamp, order = self.ordered
+        current = self.stamp
+        if stamp != current:
+            order = sorted(self.keys)
+            self.ordered = (current, order)
+        start = 0 if low is None else bisect_left(order, low)
+        stop = len(order) if high is None else bisect_left(order, high)
+        return order[start:stop]
+
+
+class IndexedView(HeldView, IndexView):
+    """The tables and indexes as they are at each moment."""
+
+    is_snapshot = False
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage.tables)
+        self._indexes = storage.indexes
+        self._changing: AbstractContextManager[Any] = storage.applying
+
+    def count(self, table: str) -> int:
+        if table.startswith(INDEX):
+            index = self._indexes.get(table)
+            return 0 if index is None else index.size
+        found = self._tables.get(table)
+        return 0 if found is None else len(found.values)
+
+    def open(self, tables: Iterable[str]) -> None:
+        pass  # there is but one state
+
+    def steady(self) -> AbstractContextManager[Any]:
+        return self._changing
+
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        if table.startswith(INDEX):
+            yield from in_chunks(self.entries(table, low, high, descending=descending), first)
+            return
+        found = self._tables.get(table)
+        if found is None:
+            return
+        values = found.values
+        while keys := next_keys(found, low, high, descending=descending):
+            try:
+                yield [(key, values[key]) for key in keys]
+            except KeyError:  # one of them is being deleted
+                yield [(key, value) for key in keys if (value := values.get(key)) is not None]
+            if descending:
+                high = keys[-1]
+            else:
+                low = keys[-1] + b"\0"
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        found = self._tables.get(table)
+        if found is None:
+            return []
+        get = found.values.get
+        return [(key, stored) for key in keys if (stored := get(key)) is not None]
+
+    def entries(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        index = self._indexes.get(table)
+        if index is None:
+            return
+        entries = index.between(low, high)
+        for entry in reversed(entries) if descending else entries:
+            keys = list(index.keys.get(entry, ()))
+            for key in reversed(keys) if descending else keys:
+                yield entry, key
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        index = self._indexes.get(table)
+        return [] if index is None else list(index.keys.get(entry, ()))
+
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        pairs = self.entries(table, low, high, descending=descending)
+        for entry, group in groupby(pairs, key=_entry_of):
+            keys = [key for _, key in group]
+            yield entry, min(keys), max(keys), len(keys)
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        index = self._indexes.get(table)
+        return 0 if index is None else len(index.keys.get(entry, ()))
+
+
+class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
+    """Changes of tables and indexes, kept aside until they are committed."""
+
+    def __init__(self, storage: Storage) -> None:
+        HeldBatch.__init__(self, storage)
+        self._indexes = storage.indexes
+        self._changing = nullcontext()
+        self._dropped: list[str] = []
+        self._entries: dict[str, dict[tuple[bytes, bytes], bool]] = {}
+
+    def chunks(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
+    ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        read = self.entries if table.startswith(INDEX) else self.items
+        return in_chunks(read(table, low, high, descending=descending), first)
+
+    def fetch(self, table: str, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        return [(key, stored) for key in keys if (stored := self.get(table, key)) is not None]
+
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        changed, known = self.changes.setdefault(table, {}), self._tables.get(table)
+        there = known.values if known is not None else {}
+        for key, _ in pairs:
+            if (changed[key] if key in changed else there.get(key)) is not None:
+                return key
+        changed.update(pairs)
+        return None
+
+    def entries(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        changed = self._entries.get(table, {})
+        found = (
+            set()
+            if table in self._dropped
+            else set(super().entries(table, low, high, descending=False))
+        )
+        for pair, there in changed.items():
+            if (low is None or pair[0] >= low) and (high is None or pair[0] < high):
+                (found.add if there else found.discard)(pair)
+        return iter(sorted(found, reverse=descending))
+
+    def under(self, table: str, entry: bytes) -> list[bytes]:
+        if table in self._entries or table in self._dropped:
+            return [key for _, key in self.entries(table, entry, entry + b"\0", descending=False)]
+        return super().under(table, entry)
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        return len(self.under(table, entry))
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, True))
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, False))
+
+    def drop(self, table: str) -> None:
+        self._entries.pop(table, None)
+        self._dropped.append(table)
+
+    def apply(self) -> None:
+        super().apply()
+        for name in self._dropped:
+            self._indexes.pop(name, None)
+        for name, pairs in self._entries.items():
+            index = self._indexes.get(name)
+            if index is None:
+                index = self._indexes.setdefault(name, Index())
+            for (entry, key), there in pairs.items():
+                if there:
+                    index.add(entry, key)
+                else:
+                    index.remove(entry, key)
+
+    def rollback(self) -> None:
+        super().rollback()
+        self._entries.clear()
+        self._dropped.clear()

@@ -1,0 +1,115 @@
+"""Between stored forms and MongoDB's own documents: ``_id``, and what stands beside the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bson.binary import Binary
+from bson.int64 import Int64
+
+from pymodels.changes import Patch
+from pymodels.errors import ModelError
+from pymodels.ext.mongodb.paths import is_known, is_plain
+from pymodels.ext.mongodb.values import EXTRA, micros, remainders, restore, tagged_moment
+from pymodels.keys import KeyKind
+from pymodels.schema import Schema
+
+Document = dict[str, Any]
+
+
+def to_document(key: Any, stored: Mapping[str, Any], entries: Mapping[str, bytes]) -> Document:
+    """Return the document of a record; *entries* are its values in computed unique indexes."""
+    document: Document = {"_id": key, **stored}
+    kept = remainders(stored)
+    if kept or entries:
+        extra: Document = {}
+        if kept:
+            extra["us"] = kept
+        if entries:
+            extra["unique"] = {name: Binary(entry) for name, entry in entries.items()}
+        document[EXTRA] = extra
+    return document
+
+
+def from_document(document: Document) -> tuple[Any, Document]:
+    """Return key and stored form of a document, which is taken apart for that."""
+    key = document.pop("_id")
+    extra = document.pop(EXTRA, None)
+    if extra is not None:
+        restore(document, extra)
+    return key, document
+
+
+def key_reader(schema: Schema, name: str) -> Callable[[Any], Any]:
+    """Return a function that makes of an ``_id`` the key that the model declares, or raises."""
+    wanted = schema.key.type
+
+    def read(found: Any) -> Any:
+        if type(found) is wanted:
+            return found
+        if wanted is int:
+            if type(found) is Int64:
+                return int(found)
+            if type(found) is float and found.is_integer():
+                return int(found)
+        raise ModelError(
+            f"{name}: {schema.collection} has the key {found!r} ({type(found).__name__}), and "
+            f"{schema.name} declares keys of the kind {schema.key.name}: declare "
+            f"{schema.key_name}: Key[...] with the type of the keys"
+        )
+
+    return read
+
+
+def kind_of_key(found: Any, kinds: Mapping[type, KeyKind]) -> KeyKind | None:
+    """Return the kind of keys that an ``_id`` is of."""
+    for known in (str, int, UUID):
+        if type(found) is known or (known is int and isinstance(found, Int64 | float)):
+            return kinds[known]
+    return kinds.get(type(found))
+
+
+def patch_update(patch: Patch) -> Document | None:
+    """Return the update of one record that *patch* asks for; None if no update says it exactly."""
+    sets: Document = {}
+    unsets: Document = {}
+    for path, value in patch.set.items():
+        if not _is_settable(path):
+            return None
+        if type(value) is datetime:
+            beside = f"{EXTRA}.us.{path[0]}"
+            if len(path) > 1:
+                value = tagged_moment(value)
+            elif value.microsecond % 1000:
+                sets[beside] = micros(value)
+            else:
+                unsets[beside] = ""
+        sets[".".join(path)] = value
+    for path in patch.unset:
+        if not _is_settable(path):
+            return None
+        unsets[".".join(path)] = ""
+    if _overlapping([*sets, *unsets]):
+        return None
+    update: Document = {}
+    if sets:
+        update["$set"] = sets
+    if unsets:
+        update["$unset"] = unsets
+    return update
+
+
+def _is_settable(path: Sequence[str]) -> bool:
+    return is_known(path[0]) and all(is_plain(part) and not part.isdecimal() for part in path[1:])
+
+
+def _overlapping(paths: Sequence[str]) -> bool:
+    known = set(paths)
+    if len(known) < len(paths):
+        return True
+    return any(
+        path[:end] in known for path in paths for end, sign in enumerate(path) if sign == "."
+    )
