@@ -157,6 +157,11 @@ class TableStorage(Storage):
 
     # --- reading ----------------------------------------------------------------------------
 
+    def _check_keys(self, schema: Schema) -> None:
+        known = self.catalog(schema.collection)
+        if known is not None:
+            check_key_kind(known, schema, self.name)
+
     def plan(self, schema: Schema, condition: conditions.Condition, **options: Any) -> Plan:
         return make_plan(self._native(schema), schema, condition, **options)
 
@@ -173,6 +178,7 @@ class TableStorage(Storage):
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
         self.check_open()
+        self._check_keys(schema)
         place = self.place(schema)
         found = self.table().get_many([place.full(key) for key in keys])
         stored = place.stored
@@ -180,6 +186,7 @@ class TableStorage(Storage):
 
     def read_one(self, schema: Schema, key: Any) -> bytes | None:
         self.check_open()
+        self._check_keys(schema)
         place = self.place(schema)
         columns = self.table().get(place.full(key))
         return None if columns is None else place.stored(columns, schema)
@@ -188,9 +195,7 @@ class TableStorage(Storage):
         self.check_open()
         if plan.most == 0:
             return iter(())
-        known = self.catalog(plan.schema.collection)
-        if known is not None:
-            check_key_kind(known, plan.schema, self.name)
+        self._check_keys(plan.schema)
         return self._found(None, plan)
 
     def _found(self, held: Table | None, plan: Plan) -> Iterator[Pair]:
@@ -320,6 +325,7 @@ class TableStorage(Storage):
         if not (counted and plan.exact) or plan.offset or plan.limit is not None:
             return super().count(plan)
         self.check_open()
+        self._check_keys(plan.schema)
         found = sum(1 for _ in self._keys(self.table(), plan, self.place(plan.schema)))
         return found if plan.most is None else min(found, plan.most)
 
