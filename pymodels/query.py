@@ -24,7 +24,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.explanation import Explanation, explain
-from pymodels.grouping import Grouping, by_engine
+from pymodels.grouping import Grouping, by_engine, column_of
 from pymodels.lookups import nearest
 from pymodels.paths import Path
 from pymodels.planning import Native, Pair, Plan, Term, execute
@@ -32,9 +32,7 @@ from pymodels.schema import Place, Schema
 from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
-    from pymodels.columns import Column
     from pymodels.models import Model
     from pymodels.prefetching import Prefetch
     from pymodels.references import Related
@@ -437,18 +435,9 @@ class Query(Generic[M]):
         found = by_engine(self, [field], "count")
         if found is not None:
             return [value for value, _ in found]
-        with self._column(field) as column:
+        with column_of(self, field) as column:
             indexed = None if column is None else column.values()
         return aggregation.distinct(self.rows([field])) if indexed is None else indexed
-
-    def _column(self, field: Any) -> AbstractContextManager[Column | None]:
-        plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
-        return self._storage.current.column(plan, self.place(field))
-
-    def counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
-        """Return the values of a field with how many records have each, if an index tells."""
-        with self._column(field) as column:
-            return None if column is None else column.counts()
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -531,7 +520,7 @@ class Query(Generic[M]):
     def _end(
         self, name: str, field: Any, function: Callable[[list[Any]], Any], *, descending: bool
     ) -> Any:
-        with self._column(field) as column:
+        with column_of(self, field) as column:
             found = None if column is None else column.end(descending=descending)
         if found is None:
             return self._computed(name, field, function)
