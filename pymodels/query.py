@@ -32,7 +32,6 @@ from pymodels.schema import Place, Schema
 from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
-
     from pymodels.models import Model
     from pymodels.prefetching import Prefetch
     from pymodels.references import Related
