@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pymodels import aggregation
 from pymodels.values import order_key
 
 if TYPE_CHECKING:
+    from pymodels.columns import Column
     from pymodels.paths import Path
     from pymodels.query import Query
 
@@ -33,6 +35,13 @@ def by_engine(
     return sorted(rows, key=lambda row: tuple(map(order_key, row[: len(places)])))
 
 
+def column_of(query: Query[Any], field: Any) -> AbstractContextManager[Column | None]:
+    """Return a context with the values of a field, if an index has those of a query's records."""
+    sliced = query._asked.offset or query._asked.limit
+    plan = query.plan(order=(), unordered=not sliced)
+    return query.storage.current.column(plan, query.place(field))
+
+
 class Grouping:
     """The records of a query, grouped by the values of some fields.
 
@@ -50,7 +59,8 @@ class Grouping:
         """Return (value, ..., number of records) for each group."""
         found = by_engine(self._query, self._fields, "count")
         if found is None and len(self._fields) == 1:
-            found = self._query.counts_by_index(self._fields[0])
+            with column_of(self._query, self._fields[0]) as column:
+                found = None if column is None else column.counts()
         if found is not None:
             return found
         groups = self._grouped(self._query.rows(self._fields))

@@ -7,38 +7,27 @@ records, a number or an answer are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
-
-import msgspec
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import aggregation, conditions, persistence, updating
-from pymodels.conditions import Condition, Lookup
 from pymodels.errors import (
     Conflict,
     DuplicateKey,
     MultipleFound,
-    OperandInvalid,
     QueryError,
     RecordNotFound,
-    ScanRefused,
     UsageError,
 )
 from pymodels.explanation import Explanation, explain
-from pymodels.grouping import Grouping, by_engine
+from pymodels.grouping import Grouping, by_engine, column_of
 from pymodels.lookups import nearest
 from pymodels.paths import Path
-from pymodels.planning import Native, Pair, Plan, Term, execute
-from pymodels.schema import Place, Schema
-from pymodels.values import ARRAYS
+from pymodels.planning import Native, execute
+from pymodels.schema import Place
+from pymodels.selection import Selection
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from pymodels.columns import Column
     from pymodels.models import Model
-    from pymodels.prefetching import Prefetch
-    from pymodels.references import Related
-    from pymodels.storage import Storage
     from pymodels.watching import Feed
 
 M = TypeVar("M", bound="Model")
@@ -52,20 +41,7 @@ _NO_KEY: Final[Any] = object()
 """What ``get`` is given instead of a key; None is no key either, and refused as such."""
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """What a query asks for; ``order`` are terms, none for the order of keys."""
-
-    condition: Condition
-    order: tuple[Term, ...] = ()
-    descending: bool = False
-    unordered: bool = False
-    offset: int = 0
-    limit: int | None = None
-    allow_scan: bool = True
-    prefetch: Prefetch | None = None
-
-
-class Query(Generic[M]):
+class Query(Selection[M]):
     """The records of a model that meet some conditions, in some order.
 
     ``native`` is what a backend adds: the table of what its engine can answer.
@@ -83,150 +59,9 @@ class Query(Generic[M]):
 
     native: ClassVar[Native[Any]] = Native()
 
-    __slots__ = ("_asked", "_model", "_schema", "_storage")
+    __slots__ = ()
 
-    _schema: Schema
-    _asked: _Asked
-
-    def __init__(
-        self,
-        model: type[M],
-        storage: Storage,
-        *,
-        allow_scan: bool = True,
-    ) -> None:
-        self._model = model
-        self._storage = storage
-        schema = self._schema = model._schema or model.__schema__
-        asked = schema.everything
-        if asked is None or not allow_scan:
-            asked = _Asked(schema.must, allow_scan=allow_scan)
-            if allow_scan:
-                schema.everything = asked
-        self._asked = asked
-
-    @property
-    def model(self) -> type[M]:
-        """The model that the records are read as."""
-        return self._model
-
-    @property
-    def storage(self) -> Storage:
-        """The storage that is asked."""
-        return self._storage
-
-    @property
-    def condition(self) -> Condition:
-        """What is asked of each record, the model's own ``must_have`` included."""
-        return self._asked.condition
-
-    def _with(self, **changes: Any) -> Self:
-        other = object.__new__(type(self))
-        other._model, other._schema = self._model, self._schema
-        other._storage = self._storage
-        other._asked = msgspec.structs.replace(self._asked, **changes)
-        return other
-
-    # --- narrowing --------------------------------------------------------------------------
-
-    def where(self, *given: Condition, **lookups: Any) -> Self:
-        """Keep the records of which all conditions and lookups are true.
-
-        Raises ``UnknownField``, ``OperandInvalid`` or ``QueryError`` for what has no meaning.
-        """
-        asked = self._asked
-        if asked.offset or asked.limit is not None:
-            self._refuse_slice("where")
-        condition = self._schema.condition(given, lookups)
-        return self._with(condition=conditions.both(self._asked.condition, condition))
-
-    def where_not(self, *given: Condition, **lookups: Any) -> Self:
-        """Keep the records that ``where`` with the same arguments would leave out."""
-        self._refuse_slice("where_not")
-        if not given and not lookups:
-            raise UsageError("where_not needs a condition: without one it would keep no record")
-        condition = conditions.negated(self._schema.condition(given, lookups))
-        return self._with(condition=conditions.both(self._asked.condition, condition))
-
-    def _refuse_slice(self, what: str) -> None:
-        if self._asked.offset or self._asked.limit is not None:
-            raise QueryError(f"a slice of a query is final: {what} must come before the slice")
-
-    def _combined(self, other: Any, combine: Any) -> Any:
-        if isinstance(other, conditions.Node | Path):
-            raise QueryError(
-                f"a query is narrowed by where({other!r}) or where_not({other!r}), not by & | -"
-            )
-        if not isinstance(other, Query):
-            return NotImplemented
-        if other._model.__schema__.collection != self._schema.collection:
-            raise QueryError(
-                f"queries of {self._model.__name__} and {other._model.__name__} cannot be combined"
-            )
-        if other._storage is not self._storage:
-            raise QueryError("queries over different storages cannot be combined")
-        self._refuse_slice("combining")
-        other._refuse_slice("combining")
-        right = self._schema.bind(other._asked.condition)
-        return self._with(condition=combine(self._asked.condition, right))
-
-    def __and__(self, other: Query[M]) -> Self:
-        return self._combined(other, conditions.both)  # type: ignore[no-any-return]
-
-    def __or__(self, other: Query[M]) -> Self:
-        return self._combined(other, conditions.either)  # type: ignore[no-any-return]
-
-    def __sub__(self, other: Query[M]) -> Self:
-        return self._combined(other, conditions.without)  # type: ignore[no-any-return]
-
-    # --- order and slices -------------------------------------------------------------------
-
-    def order_by(self, *fields: str | Path[Any], nulls: str | None = None) -> Self:
-        """Sort by *fields*, ``-`` before a name for descending; ties are broken by key.
-
-        *nulls* says whether null and absent come ``"first"`` or ``"last"``; by default first where
-        ascending and last where descending. Without fields: by key, which is the default.
-        """
-        self._refuse_slice("order_by")
-        if nulls not in (None, "first", "last"):
-            raise UsageError(f'nulls is "first" or "last", not {nulls!r}')
-        terms = tuple(self._term(field, nulls) for field in fields)
-        descending = terms[-1].descending if terms else False
-        if len(terms) == 1 and terms[0].place.is_key:
-            terms = ()
-        return self._with(order=terms, descending=descending, unordered=False)
-
-    def _term(self, field: Any, nulls: str | None) -> Term:
-        descending = False
-        if isinstance(field, Path):
-            place = self._schema.place_of(field.parts, field.owner, literal=field.literal)
-        elif isinstance(field, str) and field.strip("-"):
-            descending = field.startswith("-")
-            place = self._schema.place(tuple(field.removeprefix("-").split("__")))
-        else:
-            raise UsageError(f'order_by takes names such as "age" or "-age", not {field!r}')
-        is_list = place.kind.families & {"list", "set", "tuple"} and not place.kind.is_open
-        if not place.is_key and (is_list or place.passes_declared_list):
-            raise QueryError(
-                f"{self._schema.name}.{place.path} is or leads through a list, which has no order "
-                "among others: order by a field with one value"
-            )
-        first = (not descending) if nulls is None else nulls == "first"
-        return Term(place, descending, first)
-
-    def reverse(self) -> Self:
-        """Return the same records in exactly the opposite order."""
-        self._refuse_slice("reverse")
-        terms = tuple(
-            Term(term.place, not term.descending, not term.nulls_first)
-            for term in self._asked.order
-        )
-        return self._with(order=terms, descending=not self._asked.descending)
-
-    def unordered(self) -> Self:
-        """Leave the order to the engine, whatever is cheapest for it."""
-        self._refuse_slice("unordered")
-        return self._with(order=(), descending=False, unordered=True)
+    # --- records ----------------------------------------------------------------------------
 
     @overload
     def __getitem__(self, index: int) -> M: ...
@@ -247,68 +82,6 @@ class Query(Generic[M]):
         for instance in self._slice(slice(index, index + 1)):
             return instance
         raise IndexError(f"the query has no record at {index}: it finds fewer")
-
-    def _slice(self, wanted: slice) -> Self:
-        start, stop, step = wanted.start or 0, wanted.stop, wanted.step
-        if step not in (None, 1):
-            raise QueryError(f"a slice of a query has no step, such as {step!r}")
-        if not isinstance(start, int) or not isinstance(stop, int | None):
-            raise UsageError(f"a slice of a query has whole numbers, not {start!r} and {stop!r}")
-        if start < 0 or (stop is not None and stop < 0):
-            raise QueryError("a slice of a query counts from the start: use reverse() for the end")
-        length = None if stop is None else max(0, stop - start)
-        limit = self._asked.limit
-        if limit is not None:
-            left = max(0, limit - start)
-            length = left if length is None else min(length, left)
-        return self._with(offset=self._asked.offset + start, limit=length)
-
-    # --- relations --------------------------------------------------------------------------
-
-    def prefetch(self, *relations: str | Path[Any] | Related[Any]) -> Self:
-        """Load what the records refer to, or who refers to them, together with the records.
-
-        A page of records costs one read more for each relation, instead of one for each record.
-
-        Args:
-            relations: references and backward relations, by name or as attributes of their model:
-                ``"country"``, ``"country__continent"``, ``Country.people``. One of another model is
-                loaded wherever the other relations lead to that model.
-
-        Raises ``UnknownField`` or ``QueryError`` for what is no relation.
-        """
-        from pymodels.prefetching import Prefetch
-
-        if not relations:
-            raise UsageError('prefetch needs the names of relations, as in prefetch("country")')
-        known = self._asked.prefetch.given if self._asked.prefetch is not None else ()
-        return self._with(prefetch=Prefetch(self._schema, (*known, *relations)))
-
-    # --- running ----------------------------------------------------------------------------
-
-    def plan(self, **changes: Any) -> Plan:
-        """Return what the storage would run, and what Python would finish."""
-        asked = self._asked
-        options: dict[str, Any] = {
-            "order": asked.order,
-            "descending": asked.descending,
-            "unordered": asked.unordered,
-            "offset": asked.offset,
-            "limit": asked.limit,
-        }
-        plan = self._storage.current.plan(
-            self._schema, _with_keys(asked.condition), **(options | changes)
-        )
-        if not asked.allow_scan and plan.native is None:
-            raise ScanRefused(
-                f"{self!s} would read every record of {self._schema.collection}, and "
-                "allow_scan=False refuses that: ask by key or by an indexed field"
-            )
-        return plan
-
-    def _pairs(self, **changes: Any) -> Iterator[Pair]:
-        plan = self.plan(**changes)
-        return execute(self._storage.current, plan)
 
     def __iter__(self) -> Iterator[M]:
         target = self._storage.current
@@ -437,18 +210,9 @@ class Query(Generic[M]):
         found = by_engine(self, [field], "count")
         if found is not None:
             return [value for value, _ in found]
-        with self._column(field) as column:
+        with column_of(self, field) as column:
             indexed = None if column is None else column.values()
         return aggregation.distinct(self.rows([field])) if indexed is None else indexed
-
-    def _column(self, field: Any) -> AbstractContextManager[Column | None]:
-        plan = self.plan(order=(), unordered=not (self._asked.offset or self._asked.limit))
-        return self._storage.current.column(plan, self.place(field))
-
-    def counts_by_index(self, field: Any) -> list[tuple[Any, int]] | None:
-        """Return the values of a field with how many records have each, if an index tells."""
-        with self._column(field) as column:
-            return None if column is None else column.counts()
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -492,14 +256,6 @@ class Query(Generic[M]):
             member for (members,) in self.rows_with_members((), field, what) for member in members
         ]
 
-    def place(self, field: Any) -> Place:
-        """Return the place that a field, or a path through one, names."""
-        if isinstance(field, Path):
-            return self._schema.place_of(field.parts, field.owner, literal=field.literal)
-        if not isinstance(field, str) or not field:
-            raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
-        return self._schema.place(tuple(field.split("__")))
-
     def _computed(
         self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""
     ) -> Any:
@@ -531,7 +287,7 @@ class Query(Generic[M]):
     def _end(
         self, name: str, field: Any, function: Callable[[list[Any]], Any], *, descending: bool
     ) -> Any:
-        with self._column(field) as column:
+        with column_of(self, field) as column:
             found = None if column is None else column.end(descending=descending)
         if found is None:
             return self._computed(name, field, function)
@@ -579,62 +335,7 @@ class Query(Generic[M]):
         """Run the query and say what the engine did of it and what Python finished."""
         return explain(self._storage.current, self.plan(), str(self))
 
-    def keys_for(self, schema: Schema, place: Place, lookup: str) -> Query[M]:
-        """Check that this query can be the operand of *lookup* at *place*: the keys it finds."""
-        if place.is_key:
-            wanted = schema.collection
-        elif place.field is not None and place.field.reference is not None:
-            wanted = place.field.reference.__schema__.collection
-        else:
-            raise OperandInvalid(
-                f"{schema.name}.{place.path}: a query stands for keys, and this is no reference; "
-                'give its values("...") instead'
-            )
-        takes = "contains_any" if place.kind.families & ARRAYS else "in"
-        if lookup != takes:
-            raise OperandInvalid(
-                f"{schema.name}.{place.path}: {lookup} cannot take a query here: ask "
-                f"{place.path}__{takes}=<query>"
-            )
-        if wanted != self._schema.collection:
-            raise OperandInvalid(
-                f"{schema.name}.{place.path} refers to {wanted}, and the query finds "
-                f"{self._schema.collection}"
-            )
-        return self
-
-    def __str__(self) -> str:
-        asked = self._asked
-        text = f"{self._model.__name__} where {asked.condition!r}"
-        if asked.order:
-            names = ", ".join(("-" if t.descending else "") + t.place.path for t in asked.order)
-            text += f" order by {names}"
-        elif asked.descending:
-            text += " order by -pk"
-        if asked.offset or asked.limit is not None:
-            stop = "" if asked.limit is None else asked.offset + asked.limit
-            text += f" [{asked.offset}:{stop}]"
-        if asked.prefetch is not None:
-            text += f" with {asked.prefetch}"
-        return text
-
     def __repr__(self) -> str:
         shown = [repr(one) for one in self._slice(slice(0, _SHOWN + 1))]
         more = ", ..." if len(shown) > _SHOWN else ""
         return f"<{type(self).__name__} [{', '.join(shown[:_SHOWN])}{more}]>"
-
-
-def _with_keys(condition: Condition) -> Condition:
-    """Replace queries that stand as operands by the keys that they find."""
-
-    def change(lookup: Lookup) -> Condition:
-        if isinstance(lookup.operand, Query):
-            found = tuple(key for key, _ in lookup.operand._pairs(names=frozenset()))
-            return conditions.with_operand(lookup, found)
-        return lookup
-
-    if type(condition) is Lookup and not isinstance(condition.operand, Query):
-        return condition
-    if any(isinstance(one.operand, Query) for one in conditions.lookups_in(condition)):
-        return conditions.transform(condition, change)
-    return condition

@@ -134,7 +134,8 @@ def test_the_tables_of_declarations_are_current() -> None:
 
 
 def _members(cls: type) -> set[str]:
-    return {name for name in vars(cls) if not name.startswith("_")}
+    ours = [base for base in cls.__mro__ if base.__module__.startswith("pymodels.")]
+    return {name for base in ours for name in vars(base) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from bson.binary import Binary
 from bson.int64 import Int64
 
 from pymodels.changes import Patch
-from pymodels.errors import ModelError
 from pymodels.ext.mongodb.paths import is_known, is_plain
 from pymodels.ext.mongodb.values import EXTRA, micros, remainders, restore, tagged_moment
-from pymodels.keys import KeyKind
+from pymodels.keys import KEY_KINDS, KeyKind, other_keys
 from pymodels.schema import Schema
 
 Document = dict[str, Any]
@@ -55,11 +54,8 @@ def key_reader(schema: Schema, name: str) -> Callable[[Any], Any]:
                 return int(found)
             if type(found) is float and found.is_integer():
                 return int(found)
-        raise ModelError(
-            f"{name}: {schema.collection} has the key {found!r} ({type(found).__name__}), and "
-            f"{schema.name} declares keys of the kind {schema.key.name}: declare "
-            f"{schema.key_name}: Key[...] with the type of the keys"
-        )
+        kind = kind_of_key(found, KEY_KINDS)
+        raise other_keys(schema, type(found).__name__ if kind is None else kind.name, name)
 
     return read
 

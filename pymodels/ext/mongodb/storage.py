@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from pymongo import errors as driver
 from pymongo.write_concern import WriteConcern
 
-from pymodels.changes import Change, StoredPath
+from pymodels.changes import Change, Put, StoredPath
 from pymodels.errors import (
     ModelError,
     SettingsError,
@@ -271,21 +271,21 @@ class Storage(CoreStorage):
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
-        self._check_kind(plan.schema)
+        self.check_key_kind(plan.schema)
         return reading.rows(self, plan, None)
 
     def count(self, plan: Plan) -> int:
         if not plan.exact or plan.offset or plan.limit is not None:
             return super().count(plan)
         self.check_open()
-        self._check_kind(plan.schema)
+        self.check_key_kind(plan.schema)
         with self.named_errors():
             found = reading.count(self, plan)
         return super().count(plan) if found is None else found
 
     def group(self, plan: Plan, asked: Any) -> list[tuple[Any, ...]] | None:
         self.check_open()
-        self._check_kind(plan.schema)
+        self.check_key_kind(plan.schema)
         with self.named_errors():
             return grouping.rows(self, plan, asked)
 
@@ -294,7 +294,7 @@ class Storage(CoreStorage):
         with self.named_errors():
             return reading.explain(self, plan)
 
-    def _check_kind(self, schema: Schema) -> None:
+    def check_key_kind(self, schema: Schema) -> None:
         """Raise ``ModelError`` if the collection has keys of another kind than *schema*."""
         if self._kinds.get(schema.collection) == schema.key.name:
             return
@@ -316,9 +316,11 @@ class Storage(CoreStorage):
             return
         with self.named_errors(), writing.sizes_named(self, changes):
             self._settle(changes)
-            if len(changes) == 1 and writing.write_one(self, changes[0]):
-                return
-            whole(self, self._work(changes))
+            if not (len(changes) == 1 and writing.write_one(self, changes[0])):
+                whole(self, self._work(changes))
+        for change in changes:
+            if type(change) is Put:
+                self._kinds[change.schema.collection] = change.schema.key.name
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
@@ -345,7 +347,7 @@ class Storage(CoreStorage):
             self._settle_schema(schema)
 
     def _settle_schema(self, schema: Schema) -> None:
-        self._check_kind(schema)
+        self.check_key_kind(schema)
         self.unique.ensure(schema, self.collection(schema))
 
     def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
