@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import ExitStack
 from typing import Final
 
 from pymodels.errors import TransactionError
@@ -125,30 +126,37 @@ _forking: Final = threading.Lock()
 _held: Final[list[Uninterrupted]] = []
 
 
+# An exit stack goes on when one of its callbacks fails: a section that was left locked would make
+# the child wait for ever.
+
+
 def _before_fork() -> None:
     _forking.acquire()
-    for section in list(_SECTIONS):
-        section._lock.acquire()
-        _held.append(section)
-        section.before_fork()
+    with ExitStack() as stack:
+        for section in list(_SECTIONS):
+            section._lock.acquire()
+            _held.append(section)
+            stack.callback(section.before_fork)
 
 
 def _after_fork_in_parent() -> None:
-    while _held:
-        section = _held.pop()
-        section.after_fork_in_parent()
-        section._lock.release()
-    _forking.release()
+    with ExitStack() as stack:
+        stack.callback(_forking.release)
+        while _held:
+            section = _held.pop()
+            stack.callback(section._lock.release)
+            stack.callback(section.after_fork_in_parent)
 
 
 def _after_fork_in_child() -> None:
-    while _held:
-        section = _held.pop()
-        section.after_fork_in_child()
-        section._lock.release()
-    _forking.release()
-    for lock in list(_WRITE_LOCKS):
-        lock._after_fork()
+    with ExitStack() as stack:
+        for lock in list(_WRITE_LOCKS):
+            stack.callback(lock._after_fork)
+        stack.callback(_forking.release)
+        while _held:
+            section = _held.pop()
+            stack.callback(section._lock.release)
+            stack.callback(section.after_fork_in_child)
 
 
 os.register_at_fork(

@@ -48,8 +48,10 @@ class Explanation:
             "sorted by": self.sorted_by,
             "read": f"{self.read} for {self.returned} returned",
             "time": f"{self.milliseconds:.2f} ms",
-            **{name: value for name, value in self.details.items() if name not in _SAID_ABOVE},
         }
+        for name, value in self.details.items():
+            if name not in _SAID_ABOVE:
+                lines[f"{name} says" if name in lines else name] = value
         if self.expected is not None:
             lines["expected"] = f"{self.expected} to be read"
         if self.suggestion is not None:

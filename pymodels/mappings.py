@@ -92,8 +92,10 @@ class MappingStorage(HeldStorage):
         self._broken: StorageError | None = None
         self._cached: deque[tuple[Table, bytes, int]] = deque()
         self._cached_bytes = 0
-        self._lock = None if lock is None else FileLock(Path(lock), name, shared=read_only)
+        self._lock: FileLock | None = None
         try:
+            if lock is not None:
+                self._lock = FileLock(Path(lock), name, shared=read_only)
             self._mapping = self._opened()
             try:
                 self._fill()

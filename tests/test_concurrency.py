@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from pymodels import TransactionError
-from pymodels.concurrency import Turn, WriteLock
+from pymodels.concurrency import Turn, Uninterrupted, WriteLock
 from pymodels.testing.running import Child, in_child, in_threads
 
 # --- one batch at a time --------------------------------------------------------------------
@@ -69,3 +69,35 @@ def test_a_child_begins_with_nobody_at_work() -> None:
     child.go()
     assert child.result() is True
     mine.release()
+
+
+# --- what a fork leaves whole ---------------------------------------------------------------
+
+
+class Stubborn(Uninterrupted):
+    """Fails at every fork of one test."""
+
+    fails = True
+
+    def before_fork(self) -> None:
+        if self.fails:
+            raise OSError("at a fork")
+
+    after_fork_in_parent = after_fork_in_child = before_fork
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_section_that_fails_at_a_fork_keeps_no_other_one_locked() -> None:
+    stubborn = [Stubborn(), Stubborn()]
+    sections = [Uninterrupted(), stubborn[0], Uninterrupted(), stubborn[1], Uninterrupted()]
+
+    def enter_all() -> bool:
+        for section in sections:
+            with section:
+                pass
+        return True
+
+    assert in_child(enter_all)
+    assert in_child(lambda: in_child(enter_all))
+    assert enter_all()
+    Stubborn.fails = False  # they may be there until they are collected

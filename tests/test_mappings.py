@@ -478,6 +478,20 @@ def test_a_child_gets_a_copy_and_leaves_the_mapping_alone(tmp_path: Path) -> Non
     assert not (tmp_path / "deleted in child").exists()
 
 
+def test_a_storage_that_was_never_opened_does_not_hinder_a_fork(tmp_path: Path) -> None:
+    storage = open_dict({}, lock=tmp_path / "lock")
+    with pytest.raises(StorageBusy) as caught:
+        open_dict({}, lock=tmp_path / "lock")
+    assert caught.traceback  # which holds what has been made of the other one
+
+    def work() -> int:
+        Town(id=1).save(storage)
+        return len(storage)
+
+    assert in_child(work) == 1
+    assert len(storage) == 0
+
+
 def test_a_mapping_that_cannot_be_copied_for_a_child() -> None:
     class Once(dict[bytes, bytes]):
         broken = False
