@@ -307,4 +307,6 @@ def test_open_places(value: Any, lookup: str, operand: Any, wanted: bool) -> Non
 def test_every_lookup_has_a_case_that_is_true_and_one_that_is_false() -> None:
     for wanted in (True, False):
         asked = {lookup for _, lookup, _, answer in CASES if answer is wanted}
-        assert LOOKUPS.keys() - asked == set()
+        # A backend may bring a lookup of its own, which it tests itself.
+        core = {name for name, one in LOOKUPS.items() if one.test.__module__ == "pymodels.lookups"}
+        assert core - asked == set()
