@@ -97,7 +97,9 @@ def test_a_section_that_fails_at_a_fork_keeps_no_other_one_locked() -> None:
                 pass
         return True
 
-    assert in_child(enter_all)
-    assert in_child(lambda: in_child(enter_all))
-    assert enter_all()
-    Stubborn.fails = False  # they may be there until they are collected
+    try:
+        assert in_child(enter_all)
+        assert in_child(lambda: in_child(enter_all))
+        assert enter_all()
+    finally:
+        Stubborn.fails = False  # they may be there until they are collected
