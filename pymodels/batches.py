@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from pymodels import maintenance
-from pymodels.catalog import Catalog, add_entries, declared_unique, remember
+from pymodels.catalog import Catalog, add_entries, change_entries, declared_unique, remember
 from pymodels.changes import Change, Expect, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
@@ -23,7 +23,6 @@ from pymodels.tables import (
     CollectionRecord,
     IndexBatch,
     check_key_kind,
-    index_table,
     records_table,
     unique_table,
 )
@@ -225,11 +224,7 @@ class BatchWriter:
                 gone[number] += [(entry, key) for entry in old if entry not in new]
                 come[number] += [(entry, key) for entry in new if entry not in old]
         for index, removed, added in zip(indexes, gone, come, strict=True):
-            table = index_table(collection, index.name)
-            if removed:
-                batch.remove(table, sorted(removed))
-            if added:
-                batch.add(table, sorted(added))
+            change_entries(batch, collection, index, removed, added)
         news = reader.news(come, spread)
         if news:
             known = catalog.record

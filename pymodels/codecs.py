@@ -192,7 +192,7 @@ class MessagePack(Codec):
         wanted = (type(self), names)  # a model may be used with storages of several kinds
         found: Callable[[bytes], Any] | None = schema.cache.get(wanted)
         if found is None:
-            types = {name: _probed(schema.stored.get(name)) for name in names}
+            types = {name: probed(schema.stored.get(name)) for name in names}
             found = schema.cache[wanted] = self.fields_decoder(types)
         return found
 
@@ -487,7 +487,8 @@ def _plain_fields(schema: Schema) -> tuple[tuple[FieldInfo, bool], ...]:
     return tuple((info, is_list_of_text(info.kind)) for info in infos)
 
 
-def _probed(info: FieldInfo | None) -> Any:
+def probed(info: FieldInfo | None) -> Any:
+    """Return the type as which a probe decodes a field."""
     if info is None or info.kind.any_inside(Structured):
         return Any
     return info.kind.annotation

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_in, outside
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_of, outside
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, after_prefix, bounds, possible_keys
 from pymodels.catalog import Catalog
 from pymodels.indexes import entry
@@ -23,6 +23,7 @@ from pymodels.tables import (
     in_chunks,
     index_table,
     records_table,
+    table_of,
     unique_table,
 )
 
@@ -39,26 +40,24 @@ _ENTRY: Final = operator.itemgetter(0)
 Chunk = Sequence[Raw]
 """Many records, as they are read at a time."""
 
-_EMPTY: Final = b"\x80"
+EMPTY: Final = b"\x80"
 """A record without fields, where nobody looks at them."""
+
+
+def wants_only_keys(plan: Plan) -> bool:
+    """Tell whether nobody looks into the records that a plan finds."""
+    return plan.names is not None and not plan.names
 
 
 def tables_of(plan: Plan) -> list[str]:
     """Return the index tables that a plan reads."""
-    collection = plan.schema.collection
-    indexes = {index.name for index in indexes_in(plan.native)}
-    if isinstance(plan.native_order, IndexOrder):
-        indexes.add(plan.native_order.index.name)
-    return [index_table(collection, name) for name in sorted(indexes)]
+    return sorted({table_of(plan.schema.collection, index) for index in indexes_of(plan)})
 
 
 def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
     """Tell whether the indexes of a plan are as they were when it was made."""
     known = {} if catalog is None else catalog.record.ordered
-    indexes = list(indexes_in(plan.native))
-    if isinstance(plan.native_order, IndexOrder):
-        indexes.append(plan.native_order.index)
-    return all(known.get(index.name) == index for index in indexes)
+    return all(known.get(index.name) == index for index in indexes_of(plan))
 
 
 def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator[Chunk]:
@@ -72,8 +71,8 @@ def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator
             keys.sort()
         if skip or most is not None:
             keys = keys[skip : None if most is None else skip + most]
-        if plan.names is not None and not plan.names:
-            return iter(([(key, _EMPTY) for key in keys],))
+        if wants_only_keys(plan):
+            return iter(([(key, EMPTY) for key in keys],))
         first = list(view.fetch(plan.schema.table, keys[:LONGEST_CHUNK]))
     if len(keys) <= LONGEST_CHUNK:
         return iter((first,))
@@ -190,7 +189,7 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
         view.chunks(table, low, high, descending=order.descending, first=first_size(plan))
         for low, high in _arranged(plan.native.ranges, order)
     )
-    only_keys = plan.names is not None and not plan.names and plan.exact
+    only_keys = wants_only_keys(plan) and plan.exact
     # A record may be moved on in the index while this goes through it.
     met: set[bytes] | None = None if view.is_snapshot else set()
     settled: Iterator[bytes] | None = None
@@ -216,7 +215,7 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
                 skip = max(0, skip - passed)
                 left = None if left is None else left - len(keys)
             if only_keys:
-                found: Chunk = [(key, _EMPTY) for key in keys]
+                found: Chunk = [(key, EMPTY) for key in keys]
             else:
                 found = list(view.fetch(records, keys))
         yield found

@@ -2,7 +2,8 @@
 
 ``meta`` holds the format and one entry a collection, ``records:person`` the records by key,
 ``unique:person:email`` the key of the record that has a value, and ``index:person:age`` pairs of an
-entry and the key of its record, where the storage keeps ordered indexes.
+entry and the key of its record, where the storage keeps ordered indexes. ``column:person:age`` are
+blocks with the ages of many records in each.
 """
 
 from __future__ import annotations
@@ -50,6 +51,15 @@ def index_table(collection: str, index: str) -> str:
     return f"{INDEX}{collection}:{index}"
 
 
+def column_table(collection: str, index: str) -> str:
+    return f"column:{collection}:{index}"
+
+
+def table_of(collection: str, index: OrderedIndex) -> str:
+    """Return the name of the table in which an index is kept."""
+    return (column_table if index.is_column else index_table)(collection, index.name)
+
+
 def tables_for(
     schemas: Sequence[Schema], ordered: Callable[[Schema], Iterable[OrderedIndex]]
 ) -> list[str]:
@@ -60,7 +70,7 @@ def tables_for(
         for index in schema.unique:
             names[unique_table(schema.collection, index.name)] = None
         for one in ordered(schema):
-            names[index_table(schema.collection, one.name)] = None
+            names[table_of(schema.collection, one)] = None
     return list(names)
 
 

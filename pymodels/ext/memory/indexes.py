@@ -163,6 +163,13 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         self._dropped: list[str] = []
         self._entries: dict[str, dict[tuple[bytes, bytes], bool]] = {}
 
+    def items(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        if table in self.changes:
+            return super().items(table, low, high, descending=descending)
+        return HeldView.items(self, table, low, high, descending=descending)
+
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
     ) -> Iterator[Sequence[tuple[bytes, bytes]]]:
@@ -210,6 +217,10 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, False))
 
     def drop(self, table: str) -> None:
+        if not table.startswith(INDEX):
+            for key, _ in self.items(table, None, None, descending=False):
+                self.delete(table, key)
+            return
         self._entries.pop(table, None)
         self._dropped.append(table)
 
