@@ -31,6 +31,7 @@ ABSENT: Final = b""
 """What a column has of a record without the field."""
 
 _NULL: Final = msgspec.Raw(b"\xc0")
+_EMPTY: Final = msgspec.Raw(ABSENT)
 _FEW: Final = 16
 """Up to how many changes of a block are made one by one."""
 
@@ -64,7 +65,7 @@ def _stored(block: Block) -> list[msgspec.Raw]:
     """Return the values of a block, empty where there is none."""
     values = block.values
     for position in block.absent:
-        values[position] = msgspec.Raw(ABSENT)
+        values[position] = _EMPTY
     return values
 
 
@@ -166,15 +167,25 @@ def _change(block: Block, keys: Sequence[bytes], changes: Mapping[bytes, bytes |
 
 def _pieces(name: bytes, block: Block, *, grows: bool) -> Iterator[tuple[bytes, bytes]]:
     """Yield the blocks that become of one, encoded; full ones where keys are added at the end."""
-    keys, values = block.keys, block.values
-    size = sum(map(len, values)) + sum(map(len, keys))
-    pieces = max(-(-len(keys) // MOST), -(-size // LARGEST))
-    if pieces > 1 and not grows:
-        pieces = max(-(-2 * len(keys) // MOST), -(-2 * size // LARGEST))  # with room to grow
-    step = -(-len(keys) // pieces) if not grows else max(1, min(MOST, len(keys) * LARGEST // size))
+    keys = block.keys
+    if len(keys) <= MOST:
+        data = _encoded(keys, block.values)
+        if len(data) <= LARGEST or len(keys) == 1:
+            yield name, data
+            return
+    size = sum(map(len, block.values)) + sum(map(len, keys))
+    if grows:
+        step = max(1, min(MOST, len(keys) * LARGEST // size))
+    else:  # with room to grow
+        step = max(1, min(MOST // 2, len(keys) * LARGEST // (2 * size)))
     for at in range(0, len(keys), step):
-        some = values[at : at + step]
-        absent = [position for position, value in enumerate(some) if not value]
-        for position in absent:
-            some[position] = _NULL
-        yield name if at == 0 else keys[at], _encode(Block(keys[at : at + step], some, absent))
+        some = keys[at : at + step]
+        yield name if at == 0 else some[0], _encoded(some, block.values[at : at + step])
+
+
+def _encoded(keys: list[bytes], values: list[msgspec.Raw]) -> bytes:
+    absent: list[int] = []
+    if _EMPTY in values:
+        absent = [position for position, value in enumerate(values) if not value]
+        values = [value or _NULL for value in values]
+    return _encode(Block(keys, values, absent))
