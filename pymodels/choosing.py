@@ -208,7 +208,8 @@ def choose(
     swept = sweep(native, parts, order if sorts else (), descending, limit)
     expected: int | None = None
     chosen, native_order = _obvious(native, found), None if by_key is NotImplemented else by_key
-    if chosen is None or ordered or swept is not None:
+    pages = limit is not None and not sorts and len(parts) > 1
+    if chosen is None or ordered or swept is not None or pages:
         with look() as view:
             expectations = Expectations(storage, view, schema)
             if chosen is None:
@@ -218,6 +219,8 @@ def choose(
                 expectations, len(parts), stop, sorts=sorts, fetches=names is None or bool(names)
             )
             expected = expectations.of(chosen.fragment)
+            if pages and costs.is_found_sooner(chosen, expected):
+                chosen, expected = _NOTHING, expectations.records
             cost = costs.of(chosen, expected)
             for one in ordered:
                 in_order = costs.in_order(one, chosen, expected)
@@ -277,10 +280,7 @@ def _obvious(native: ByIndex, found: Sequence[Candidate]) -> Candidate | None:
 
 def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectations) -> Candidate:
     """Return the way that finds fewest records, with others that are worth reading besides."""
-    counted = sorted(
-        ((expectations.of(one.fragment), one) for one in found),
-        key=lambda pair: (pair[0], -len(pair[1].exact)),
-    )
+    counted = expectations.of_all(found)
     least, best = counted[0]
     if _is_wide(least, expectations):
         return best if best.exact else _NOTHING
@@ -288,7 +288,7 @@ def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectation
         if one.decides <= best.decides or not one.exact or _is_of_keys(one.fragment):
             continue
         spared = least * (1 - size / max(1, expectations.records))
-        if spared * (FETCH + PROBE) <= size * ENTRY:
+        if spared * (FETCH + PROBE) <= _reading(one.fragment, size, least):
             continue
         mine = best.fragment.parts if isinstance(best.fragment, AllOf) else (best.fragment,)
         best = Candidate(
@@ -296,6 +296,13 @@ def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectation
         )
         least = int(least - spared)
     return best
+
+
+def _reading(fragment: Any, size: int, least: int) -> float:
+    """Return what it takes to find which of *least* records a fragment finds too."""
+    if isinstance(fragment, InIndex) and fragment.points:
+        return min(size * ENTRY, least * len(fragment.ranges) * FETCH)
+    return size * ENTRY
 
 
 def _is_of_keys(fragment: Any) -> bool:

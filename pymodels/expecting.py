@@ -5,6 +5,7 @@ All of it comes from counts and samples, which may be wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -76,6 +77,20 @@ class Expectations:
         self.samples: dict[str, Sample] = storage.samples
         self.records = view.count(records_table(collection))
         self.counted = max(COUNTED, self.records // _COUNTED_SHARE)
+        self.enough = self.counted
+
+    def of_all(self, found: Sequence[Candidate]) -> list[tuple[int, Candidate]]:
+        """Return how many records each candidate finds, the fewest first.
+
+        Of what is far more than that, nobody has to know how much.
+        """
+        counted: list[tuple[int, Candidate]] = []
+        for one in sorted(found, key=lambda one: not getattr(one.fragment, "points", False)):
+            size = self.of(one.fragment)
+            counted.append((size, one))
+            self.enough = min(self.enough, int(size * (FETCH + PROBE) / ENTRY))
+        self.enough = self.counted
+        return sorted(counted, key=lambda pair: (pair[0], -len(pair[1].exact)))
 
     def of(self, fragment: Any) -> int:
         match fragment:
@@ -116,7 +131,7 @@ class Expectations:
 
     def _between(self, table: str, low: bytes, high: bytes) -> int:
         size = self.view.count(table)
-        most = COUNTED if size <= _SAMPLED else self.counted
+        most = COUNTED if size <= _SAMPLED else max(COUNTED, min(self.counted, self.enough))
         entries = self.view.entries(table, low, high, descending=False)
         counted = sum(1 for _ in islice(entries, most))
         if counted < most:
@@ -167,6 +182,19 @@ class Costs:
             return expected * (SCAN + self._sort)
         fetch = max(self._fetch, FETCH if looks or self._sort else 0.0)
         return expected * (ENTRY + fetch + looks + self._sort)
+
+    def is_found_sooner(self, chosen: Candidate, expected: int) -> bool:
+        """Tell whether a page is full sooner if all records are gone through in order.
+
+        An index gives its keys in another order, so that all are read before the first record is.
+        """
+        left = self._parts - len(chosen.exact)
+        if self._stop is None or not left or not isinstance(chosen.fragment, InIndex | AnyOf):
+            return False
+        looked = min(expected, self._stop / _UNDECIDED**left)
+        by_index = expected * ENTRY + looked * (FETCH + PROBE)
+        share = max(expected, 1) / max(self._records, 1) * _UNDECIDED**left
+        return min(self._records, self._stop / share) * SCAN < by_index
 
     def in_order(self, one: Ordered, chosen: Candidate, expected: int) -> float:
         """Return what it takes to read in an index's order, and no more than is asked for."""

@@ -159,7 +159,7 @@ class KeyValueStorage(Storage):
                 return by_columns(self, seen, plan)
             if isinstance(plan.native_order, IndexOrder):
                 return in_order(self, seen, plan)
-            return by_indexes(seen, catalog, plan)
+            return by_indexes(self, seen, catalog, plan)
         descending = plan.native_order == "descending keys"
         first = first_size(plan)
         if isinstance(fragment, UniqueValue):

@@ -126,6 +126,17 @@ class IndexView(View, Protocol):
     def count_under(self, table: str, entry: bytes) -> int:
         """Return how many records have this entry."""
 
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        """Return those of *keys* that have this entry."""
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        """Yield, many at a time, the first *most* keys under each entry of a range, or some more.
+
+        Descending, they are the last keys.
+        """
+
     def distinct(
         self, table: str, low: bytes, high: bytes, *, descending: bool
     ) -> Iterator[tuple[bytes, bytes, bytes, int]]:

@@ -152,6 +152,25 @@ class IndexedView(HeldView, IndexView):
         index = self._indexes.get(table)
         return 0 if index is None else len(index.keys.get(entry, ()))
 
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        there = self.under(table, entry)
+
+        def has(key: bytes) -> bool:
+            at = bisect_left(there, key)
+            return at < len(there) and there[at] == key
+
+        return filter(has, keys)
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        index = self._indexes.get(table)
+        if index is None:
+            return
+        for entry in index.between(low, high):
+            keys = index.keys.get(entry, [])
+            yield keys[-most:] if descending else keys[:most]
+
 
 class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
     """Changes of tables and indexes, kept aside until they are committed."""
@@ -209,6 +228,11 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
 
     def count_under(self, table: str, entry: bytes) -> int:
         return len(self.under(table, entry))
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        yield [key for _, key in self.entries(table, low, high, descending=False)]
 
     def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, True))
