@@ -153,13 +153,8 @@ class IndexedView(HeldView, IndexView):
         return 0 if index is None else len(index.keys.get(entry, ()))
 
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
-        there = self.under(table, entry)
-
-        def has(key: bytes) -> bool:
-            at = bisect_left(there, key)
-            return at < len(there) and there[at] == key
-
-        return filter(has, keys)
+        index = self._indexes.get(table)
+        return [] if index is None else _among(index.keys.get(entry, []), keys)
 
     def heads(
         self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
@@ -170,6 +165,16 @@ class IndexedView(HeldView, IndexView):
         for entry in index.between(low, high):
             keys = index.keys.get(entry, [])
             yield keys[-most:] if descending else keys[:most]
+
+
+def _among(there: list[bytes], keys: Sequence[bytes]) -> list[bytes]:
+    """Return those of *keys* that are in a list which is in order."""
+    found: list[bytes] = []
+    for key in keys:
+        at = bisect_left(there, key)
+        if at < len(there) and there[at] == key:
+            found.append(key)
+    return found
 
 
 class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
@@ -228,6 +233,9 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
 
     def count_under(self, table: str, entry: bytes) -> int:
         return len(self.under(table, entry))
+
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        return _among(self.under(table, entry), keys)
 
     def heads(
         self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
