@@ -224,7 +224,8 @@ class BatchWriter:
                 gone[number] += [(entry, key) for entry in old if entry not in new]
                 come[number] += [(entry, key) for entry in new if entry not in old]
         for index, removed, added in zip(indexes, gone, come, strict=True):
-            change_entries(batch, collection, index, removed, added)
+            if removed or added:
+                change_entries(batch, collection, index, removed, added)
         news = reader.news(come, spread)
         if news:
             known = catalog.record

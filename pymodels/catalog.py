@@ -17,7 +17,7 @@ from pymodels.codecs import MessagePack
 from pymodels.indexes import IndexRecord, index_record, value_extractor
 from pymodels.ordered import EntryReader, OrderedIndex, ordered_index
 from pymodels.schema import Schema
-from pymodels.tables import META, Batch, CollectionRecord, IndexBatch, table_of
+from pymodels.tables import COLUMNS, META, Batch, CollectionRecord, IndexBatch, table_of
 
 _SATISFIED = "what its collection had when it had all that the model declares"
 
@@ -102,7 +102,7 @@ def change_entries(
 ) -> None:
     """Take pairs of entry and key out of an index, and put others in."""
     table = table_of(collection, index)
-    if index.is_column:
+    if table.startswith(COLUMNS):
         blocks.change(batch, table, removed, added)
         return
     if removed:

@@ -17,7 +17,7 @@ import msgspec
 
 from pymodels.indexes import IndexRecord
 from pymodels.keys import other_keys
-from pymodels.ordered import OrderedIndex
+from pymodels.ordered import COLUMN, OrderedIndex
 from pymodels.schema import Schema
 
 FORMAT: Final = 1
@@ -51,13 +51,18 @@ def index_table(collection: str, index: str) -> str:
     return f"{INDEX}{collection}:{index}"
 
 
+COLUMNS: Final = "column:"
+"""What the names of the tables begin with that hold blocks of values."""
+
+
 def column_table(collection: str, index: str) -> str:
-    return f"column:{collection}:{index}"
+    return f"{COLUMNS}{collection}:{index}"
 
 
 def table_of(collection: str, index: OrderedIndex) -> str:
     """Return the name of the table in which an index is kept."""
-    return (column_table if index.is_column else index_table)(collection, index.name)
+    begin = COLUMNS if index.parts[0].form == COLUMN else INDEX
+    return f"{begin}{collection}:{index.name}"
 
 
 def tables_for(
