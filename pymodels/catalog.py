@@ -100,15 +100,15 @@ def change_entries(
     removed: Sequence[tuple[bytes, bytes]],
     added: Sequence[tuple[bytes, bytes]],
 ) -> None:
-    """Take pairs of entry and key out of an index, and put others in."""
+    """Take pairs of entry and key out of an index, and put others in; both are in order."""
     table = table_of(collection, index)
     if table.startswith(COLUMNS):
         blocks.change(batch, table, removed, added)
         return
     if removed:
-        batch.remove(table, sorted(removed))
+        batch.remove(table, removed)
     if added:
-        batch.add(table, sorted(added))
+        batch.add(table, added)
 
 
 def add_entries(

@@ -250,7 +250,7 @@ def _ordered(
         return 0, [f"{name}, index on {index.name}: {one}" for one in damages]
     wrong = [f"{decode(key)!r} is missing" for _, key in sorted(required - there)]
     wrong += [f"{decode(key)!r} is there wrongly" for _, key in sorted(there - wanted)]
-    if reader.news([list(required)], [0] if spread else []):
+    if reader.news([sorted(required)], [0] if spread else []):
         wrong.append("not all that its values are is remembered")
     return len(there), [f"{name}, index on {index.name}: {one}" for one in wrong]
 
