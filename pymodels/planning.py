@@ -121,6 +121,11 @@ class Plan:
         return self.exact and not self.offset and self.limit is None
 
     @property
+    def reads_everything(self) -> bool:
+        """Whether the engine goes through all that there is, be it not the records themselves."""
+        return self.native is None or getattr(self.native, "reads_everything", False)
+
+    @property
     def scans(self) -> bool:
         """Whether the engine has nothing to go by and reads every record."""
         return self.native is None and self.condition != conditions.EVERYTHING

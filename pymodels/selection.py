@@ -241,7 +241,7 @@ class Selection(Generic[M]):
         plan = self._storage.current.plan(
             self._schema, _with_keys(asked.condition), **(options | changes)
         )
-        if not asked.allow_scan and plan.native is None:
+        if not asked.allow_scan and plan.reads_everything:
             raise ScanRefused(
                 f"{self!s} would read every record of {self._schema.collection}, and "
                 "allow_scan=False refuses that: ask by key or by an indexed field"
