@@ -125,7 +125,8 @@ def _of_columns(indexes: Sequence[OrderedIndex]) -> str:
 
 def indexes_of(plan: Plan) -> list[OrderedIndex]:
     """Return every index that a plan reads."""
-    found = list(indexes_in(plan.native))
+    fragment = plan.native
+    found = [fragment.index] if type(fragment) is InIndex else list(indexes_in(fragment))
     if isinstance(plan.native_order, IndexOrder | ColumnOrder):
         found.append(plan.native_order.index)
     return found

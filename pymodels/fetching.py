@@ -52,13 +52,20 @@ def wants_only_keys(plan: Plan) -> bool:
 
 def tables_of(plan: Plan) -> list[str]:
     """Return the index tables that a plan reads."""
-    return sorted({table_of(plan.schema.collection, index) for index in indexes_of(plan)})
+    indexes = indexes_of(plan)
+    if len(indexes) == 1:
+        return [table_of(plan.schema.collection, indexes[0])]
+    return sorted({table_of(plan.schema.collection, index) for index in indexes})
 
 
 def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
     """Tell whether the indexes of a plan are as they were when it was made."""
     known = {} if catalog is None else catalog.record.ordered
-    return all(known.get(index.name) == index for index in indexes_of(plan))
+    for index in indexes_of(plan):
+        found = known.get(index.name)
+        if found is not index and found != index:
+            return False
+    return True
 
 
 def by_indexes(

@@ -113,7 +113,7 @@ class Plan:
     @property
     def exact(self) -> bool:
         """Whether the engine alone decides which records are wanted."""
-        return self.rest == conditions.EVERYTHING
+        return self.rest is conditions.EVERYTHING or self.rest == conditions.EVERYTHING
 
     @property
     def is_left_to_engine(self) -> bool:

@@ -304,8 +304,8 @@ def _with_keys(condition: Condition) -> Condition:
     """Replace queries that stand as operands by the keys that they find."""
     if condition is conditions.EVERYTHING:
         return condition
-    if type(condition) is Lookup:
-        return _with_own_keys(condition)
+    if type(condition) is Lookup and not isinstance(condition.operand, Selection):
+        return condition
     for one in conditions.lookups_in(condition):
         if isinstance(one.operand, Selection):
             return conditions.transform(condition, _with_own_keys)
