@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.records import InColumns, Person, Row
 from benchmarks.workload import PAGE, Found, values_of
 from pymodels import get_storage
+from pymodels.keyvalue import KeyValueStorage
 
 
 class Library:
@@ -70,6 +71,7 @@ class Library:
 
     def keep_columns(self) -> None:
         """Keep the two fields in columns by which no index finds or sorts, from now on."""
+        assert isinstance(self.storage, KeyValueStorage)
         self.storage.build_indexes(InColumns)
 
     def plain(self, found: Found) -> tuple[Any, ...]:

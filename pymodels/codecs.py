@@ -257,9 +257,12 @@ class MessagePack(Codec):
         compare = self._comparison(schema)
         if compare is not None:
             try:
-                return compare(self.decoder(schema)(stored), instance)
+                found = compare(self.decoder(schema)(stored), instance)
             except msgspec.DecodeError:
                 pass
+            else:
+                # An int in a field of floats is one that was read as a float.
+                return found if found and self._encoder.encode(instance) != stored else {}
         return self._any_difference(schema, stored, instance)
 
     def changed(
@@ -276,8 +279,11 @@ class MessagePack(Codec):
         if not found:
             return found, stored
         encode = self._encoder.encode
+        after = encode(instance)
+        if after == stored:
+            return {}, stored
         if encode(before) == stored:  # there is nothing in it but what the model declares
-            return found, encode(instance)
+            return found, after
         return found, self.apply(stored, Patch(schema, key, found))
 
     def _comparison(self, schema: Schema) -> Compare | None:

@@ -101,11 +101,6 @@ def check_key_kind(known: CollectionRecord, schema: Schema, storage: str) -> Non
 class View(Protocol):
     """Tables of bytes to read: one state of them, for as long as the view is open."""
 
-    @property
-    def stamp(self) -> int | None:
-        """A number that no other state of these tables ever has; None where there is none."""
-        return None
-
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value under *key*, or None."""
 
@@ -120,6 +115,11 @@ class View(Protocol):
 
 class IndexView(View, Protocol):
     """Tables to read, ordered indexes among them; storages with ``keeps_indexes`` have these."""
+
+    @property
+    def stamp(self) -> int | None:
+        """A number that no other state of these tables ever has; None where there is none."""
+        return None
 
     is_snapshot: bool
     """Whether the view goes on to show what was there when it was opened."""
