@@ -70,6 +70,21 @@ def step(storage: KeyValueStorage, batch: IndexBatch, collection: str, size: int
     return not done or len(waiting) > len(together)
 
 
+def begin_anew(
+    storage: KeyValueStorage,
+    batch: IndexBatch,
+    catalog: Catalog,
+    collection: str,
+    added: Sequence[OrderedIndex],
+) -> None:
+    """Build some indexes from nothing, whole, and forget all others."""
+    waiting = {one.name: msgspec.structs.replace(one, ready=False) for one in added}
+    record = CollectionRecord(catalog.record.key, catalog.record.indexes, waiting)
+    remember(batch, storage.codec, collection, record)
+    while step(storage, batch, collection, STEP):
+        pass
+
+
 def build(
     storage: KeyValueStorage, collections: Iterable[str], progress: Progress | None = None
 ) -> None:
