@@ -16,11 +16,12 @@ import msgspec
 
 from pymodels import blocks
 from pymodels.catalog import Catalog, add_entries, remember
+from pymodels.entries import EntryReader
 from pymodels.errors import UsageError
 from pymodels.indexes import entry
 from pymodels.keys import kind_named
 from pymodels.lookups import nearest
-from pymodels.ordered import EntryReader, OrderedIndex
+from pymodels.ordered import OrderedIndex
 from pymodels.tables import (
     CollectionRecord,
     IndexBatch,
