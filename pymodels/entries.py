@@ -32,7 +32,7 @@ from pymodels.trigrams import trigrams
 from pymodels.values import is_array
 
 if TYPE_CHECKING:
-    from pymodels.codecs import MessagePack
+    from pymodels.messagepack import MessagePack
 
 Entries: TypeAlias = Sequence[bytes]
 

@@ -20,7 +20,7 @@ from pymodels.readings import PLAIN, Reading, reading_of
 from pymodels.schema import Index, Place, Schema
 
 if TYPE_CHECKING:
-    from pymodels.codecs import MessagePack
+    from pymodels.messagepack import MessagePack
 
 LONGEST: Final = 480
 """How many bytes of an entry are kept. One of so many may be cut, and is decided by its record."""

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Final, Protocol
 from pymodels import conditions
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, possible_keys
 from pymodels.changes import Change
-from pymodels.codecs import MessagePack
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.errors import SettingsError, StorageInvalid
 from pymodels.ext._tokyo import catalog as remembered
@@ -29,6 +28,7 @@ from pymodels.ext._tokyo.columns import MISFITS, column_name
 from pymodels.ext._tokyo.native import Cond, Search, TableNative
 from pymodels.ext._tokyo.places import CollectionKeys
 from pymodels.keys import KeyKind, kind_named
+from pymodels.messagepack import MessagePack
 from pymodels.planning import Pair, Plan, finish, make_plan, matcher
 from pymodels.query import Query
 from pymodels.schema import Schema
