@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,18 @@ def open_storage(path: Path, **settings: Any) -> Storage:
             **settings,
         },
     )
+
+
+@contextmanager
+def failing(storage: Any, **what: Any) -> Iterator[None]:
+    """Have the server fail at certain commands, as its own test command does."""
+    times = what.pop("times", 1)
+    admin = storage.client.admin
+    admin.command({"configureFailPoint": "failCommand", "mode": {"times": times}, "data": what})
+    try:
+        yield
+    finally:
+        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 if __name__ == "__main__":  # `make` asks for the version, to see whether it can run here

@@ -43,8 +43,8 @@ class Storage(MongoStorage):
         found.bulk_write = lambda requests, **_: _one_by_one(found, requests)
         return found
 
-    def _has_transactions(self) -> bool:
-        return False
+    def hello(self) -> Mapping[str, Any]:
+        return {}
 
     @property
     def revision(self) -> Any:

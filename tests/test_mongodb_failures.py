@@ -6,7 +6,6 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from pymodels import (
     TransactionsUnsupported,
     get_storage,
 )
-from tests.mongodb_server import DATABASE, Server, free_port, open_storage
+from tests.mongodb_server import DATABASE, Server, failing, free_port, open_storage
 
 SECRET = "s3cr3t/p@ss:word"
 
@@ -57,18 +56,6 @@ def storage(tmp_path: Path) -> Iterator[Any]:
     with open_storage(tmp_path) as storage:
         storage.save_all([Note(pk=key, number=n) for n, key in enumerate("abc")])
         yield storage
-
-
-@contextmanager
-def failing(storage: Any, **what: Any) -> Iterator[None]:
-    """Have the server fail at certain commands, as its own test command does."""
-    times = what.pop("times", 1)
-    admin = storage.client.admin
-    admin.command({"configureFailPoint": "failCommand", "mode": {"times": times}, "data": what})
-    try:
-        yield
-    finally:
-        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 # --- no server ------------------------------------------------------------------------------

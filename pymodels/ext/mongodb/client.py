@@ -43,6 +43,7 @@ _INHERITED: Final[list[Any]] = []
 _LOCKED_OUT: Final = frozenset({13, 18, 8000})
 _NO_ROOM: Final = frozenset({14031, 12501})
 _OVERTAKEN: Final = frozenset({112, 246, 251})
+_FORGOTTEN: Final = 251
 _BUSY: Final = frozenset({24, 50, 262, 290})
 _CURSOR_LOST: Final = 43
 _NOT_ON_STANDALONE: Final = 20
@@ -229,6 +230,11 @@ def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
             f"{name}: the server has lost the cursor of this iteration, as it does after ten "
             f"minutes without a read, or when it is started again: begin anew ({reason})"
         )
+    if _is_unconfirmed(error):
+        return ConnectionFailed(
+            f"{name}: not enough servers have confirmed what was asked for last, and it may or may "
+            f"not have been done: {reason}"
+        )
     if code in _LOCKED_OUT:
         return ConnectionFailed(
             f"{name}: the server refuses this user: {reason}. Check user, password and "
@@ -257,10 +263,18 @@ def is_too_large(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether a transaction that failed so may be tried again from its beginning."""
-    return isinstance(error, driver.PyMongoError) and (
-        error.has_error_label("TransientTransactionError")
-        or getattr(error, "code", None) in _OVERTAKEN
+    """Tell whether a transaction failed so before its commit that it may be begun again."""
+    return is_undone_commit(error) or getattr(error, "code", None) in _OVERTAKEN
+
+
+def is_undone_commit(error: BaseException) -> bool:
+    """Tell whether a commit failed so that it is certain that nothing was done.
+
+    That is only where the server says so. A transaction that it does not know (251) is no proof:
+    it may have been committed, and forgotten by a server that was elected since.
+    """
+    return isinstance(error, driver.PyMongoError) and error.has_error_label(
+        "TransientTransactionError"
     )
 
 
@@ -269,6 +283,12 @@ def is_unknown_commit(error: BaseException) -> bool:
     return isinstance(error, driver.PyMongoError) and error.has_error_label(
         "UnknownTransactionCommitResult"
     )
+
+
+def _is_unconfirmed(error: BaseException) -> bool:
+    """Tell whether something was done, perhaps, of which too few servers have said so."""
+    forgotten = getattr(error, "code", None) == _FORGOTTEN and not is_undone_commit(error)
+    return isinstance(error, driver.WriteConcernError) or is_unknown_commit(error) or forgotten
 
 
 def is_standalone(error: BaseException) -> bool:

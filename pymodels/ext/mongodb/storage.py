@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pymongo import errors as driver
 from pymongo.write_concern import WriteConcern
@@ -26,6 +26,7 @@ from pymodels.ext.mongodb.filters import Finder
 from pymodels.ext.mongodb.indexes import IndexReport
 from pymodels.ext.mongodb.sessions import PreparedBatch, no_transactions, whole
 from pymodels.ext.mongodb.settings import connection_settings
+from pymodels.ext.mongodb.transactions import Transaction
 from pymodels.ext.mongodb.unique import UniqueIndexes
 from pymodels.ext.mongodb.watching import ChangeFeed
 from pymodels.keys import KEY_KINDS, KeyKind
@@ -35,13 +36,10 @@ from pymodels.query import Query as CoreQuery
 from pymodels.schema import Schema
 from pymodels.storage import Prepared
 from pymodels.storage import Storage as CoreStorage
-from pymodels.transactions import Transaction
+from pymodels.transactions import Transaction as CoreTransaction
 from pymodels.watching import Feed
 
 M = TypeVar("M", bound=Model)
-
-_MANY: Final = 5_000
-"""How many keys are asked for in one command."""
 
 
 class Query(CoreQuery[Any]):
@@ -223,10 +221,10 @@ class Storage(CoreStorage):
     @property
     def revision(self) -> Any:
         self.check_open()
+        found = self.hello()
+        if "lastWrite" in found:
+            return found["lastWrite"]["opTime"]["ts"]
         with self.named_errors():
-            found = self.client.admin.command("hello")
-            if "lastWrite" in found:
-                return found["lastWrite"]["opTime"]["ts"]
             counters = self.client.admin.command("serverStatus")["opcounters"]
             return tuple(counters[name] for name in ("insert", "update", "delete"))
 
@@ -250,16 +248,8 @@ class Storage(CoreStorage):
         self.check_open()
         if len(keys) == 1:
             return [self.read_one(schema, keys[0])]
-        found: dict[Any, Any] = {}
-        wanted = list(dict.fromkeys(keys))
         with self.named_errors():
-            collection = self.collection(schema)
-            for start in range(0, len(wanted), _MANY):
-                some = {"_id": {"$in": wanted[start : start + _MANY]}}
-                for document in collection.find(some):
-                    key, stored = from_document(document)
-                    found[key] = stored
-        return [found.get(key) for key in keys]
+            return reading.read(self, schema, keys, None)
 
     def read_one(self, schema: Schema, key: Any) -> Any | None:
         self.check_open()
@@ -294,12 +284,13 @@ class Storage(CoreStorage):
         with self.named_errors():
             return reading.explain(self, plan)
 
-    def check_key_kind(self, schema: Schema) -> None:
+    def check_key_kind(self, schema: Schema, session: Any = None) -> None:
         """Raise ``ModelError`` if the collection has keys of another kind than *schema*."""
         if self._kinds.get(schema.collection) == schema.key.name:
             return
         with self.named_errors():
-            one = self.collection(schema).find_one({}, {"_id": 1})
+            found = reading.collection_in(self, schema, session)
+            one = found.find_one({}, {"_id": 1}, session=session)
         if one is not None:
             key_reader(schema, self.name)(one["_id"])
             self._kinds[schema.collection] = schema.key.name
@@ -410,13 +401,17 @@ class Storage(CoreStorage):
 
     # --- transactions -----------------------------------------------------------------------
 
-    def begin(self) -> Transaction:
+    def begin(self) -> CoreTransaction:
         self.check_open()
-        if not self._has_transactions():
+        if self.current is not self:
+            return super().begin()  # a savepoint
+        hello = self.hello()
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise no_transactions(self.name)
-        return super().begin()
+        return Transaction(self, hello)
 
-    def _has_transactions(self) -> bool:
+    def hello(self) -> Mapping[str, Any]:
+        """Return what the server says of itself."""
         with self.named_errors():
-            found = self.client.admin.command("hello")
-        return "setName" in found or found.get("msg") == "isdbgrid"
+            found: Mapping[str, Any] = self.client.admin.command("hello")
+        return found

@@ -177,6 +177,11 @@ def insert(storage: Storage, changes: Sequence[Change], session: Any) -> None:
 # --- any batch ------------------------------------------------------------------------------
 
 
+def is_same(before: Any, after: Any) -> bool:
+    """Tell whether a record stays as it is, or stays away."""
+    return before is after or identical(before, after)
+
+
 class Batch:
     """A batch in a transaction of the server: what was there, what will be there."""
 
@@ -230,10 +235,18 @@ class Batch:
                     self._after[place] = None
 
     def write(self) -> None:
-        """Write what has become different, and touch what has to stay as it is."""
+        """Write what has become different, and touch what has to stay as it is meanwhile.
+
+        Where nothing has, all was as expected in one snapshot, and that is all that was asked.
+        """
         by_collection: dict[str, list[Any]] = {}
+        changed = False
         for (name, key), after in self._after.items():
-            by_collection.setdefault(name, []).append((key, self._before[name, key], after))
+            before = self._before[name, key]
+            changed = changed or not is_same(before, after)
+            by_collection.setdefault(name, []).append((key, before, after))
+        if not changed:
+            return
         for name, records in by_collection.items():
             requests = self._requests(name, records)
             if not requests:
@@ -263,7 +276,7 @@ class Batch:
                 gone.append(DeleteOne(mine))
             elif before is None:
                 new.append(InsertOne(to_document(key, after, unique.entries(name, after))))
-            elif before is after or identical(before, after):
+            elif is_same(before, after):
                 rest += [
                     UpdateOne(mine, {"$set": {f"{EXTRA}.{TOUCHED}": 1}}),
                     UpdateOne(mine, self._untouch(before, name)),
