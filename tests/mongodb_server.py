@@ -48,7 +48,6 @@ for _ in range(100):
 _FLAGS = [
     *("--replSet", "rs0"),
     *("--oplogSize", "64"),
-    *("--wiredTigerCacheSizeGB", "0.25"),
     # Else each server begins with some hundred megabytes of journal.
     *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
@@ -77,7 +76,9 @@ def free_port() -> int:
 class Server:
     """One ``mongod`` of ours, which ends with this process, however that ends."""
 
-    def __init__(self, *, replica_set: bool = True, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, replica_set: bool = True, cache: float = 0.25, flags: tuple[str, ...] = ()
+    ) -> None:
         memory = Path("/dev/shm")  # where there is one, files cost nothing
         roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
         self.folder = Path(
@@ -85,7 +86,8 @@ class Server:
         )
         self.port = free_port()
         self.replica_set = replica_set
-        self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *flags]
+        own = ("--wiredTigerCacheSizeGB", str(cache))
+        self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *own, *flags]
         self._pid = os.getpid()
         self.process: Any = None
         self._cleaner = subprocess.Popen(

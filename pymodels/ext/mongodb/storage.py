@@ -309,9 +309,8 @@ class Storage(CoreStorage):
             self._settle(changes)
             if not (len(changes) == 1 and writing.write_one(self, changes[0])):
                 whole(self, self._work(changes))
-        for change in changes:
-            if type(change) is Put:
-                self._kinds[change.schema.collection] = change.schema.key.name
+        if type(changes[0]) is Put:  # now there are keys, and of which kind is known
+            self._kinds[changes[0].schema.collection] = changes[0].schema.key.name
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
@@ -320,9 +319,11 @@ class Storage(CoreStorage):
             return PreparedBatch(self, self._work(changes))
 
     def _work(self, changes: Sequence[Change]) -> Callable[[Any], None]:
+        new = writing.new_records(changes)
+
         def work(session: Any) -> None:
-            if writing.are_new(changes):
-                writing.insert(self, changes, session)
+            if new is not None:
+                writing.insert(self, new, session)
                 return
             batch = writing.Batch(self, session)
             batch.read(changes)
