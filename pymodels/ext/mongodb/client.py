@@ -46,6 +46,7 @@ _OVERTAKEN: Final = frozenset({112, 246, 251})
 _FORGOTTEN: Final = 251
 _BUSY: Final = frozenset({24, 50, 262, 290})
 _CURSOR_LOST: Final = 43
+_NOT_VALID: Final = 121
 _NOT_ON_STANDALONE: Final = 20
 _TOO_LARGE: Final = frozenset({10334, 17419, 17420})
 
@@ -206,12 +207,18 @@ def named_errors(name: str, connection: Connection) -> Iterator[None]:
 
 def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
     """Return PyModels' own error for one of the driver's."""
-    reason = connection.without_secrets(_brief(error))
-    code = getattr(error, "code", None)
+    first = _first_failure(error)
+    reason = connection.without_secrets(_brief(error) if first is None else str(first["errmsg"]))
+    code = getattr(error, "code", None) if first is None else first.get("code")
     if is_too_large(error):
         return ValidationError(
             f"{name}: a record is too large: {reason}. MongoDB keeps documents of up to 16 MiB: "
             "store a part of it in records of its own"
+        )
+    if code == _NOT_VALID:
+        return ValidationError(
+            f"{name}: the collection has rules of its own on the server (a validator), and they "
+            f"refuse a record: {reason}: {_rules(error, first)}"
         )
     if isinstance(error, driver.ServerSelectionTimeoutError):
         return ConnectionFailed(
@@ -255,6 +262,20 @@ def _brief(error: Exception) -> str:
         return str(details["errmsg"])
     text = str(error)
     return text.partition(", full error")[0].partition(", Timeout:")[0]
+
+
+def _first_failure(error: Exception) -> Mapping[str, Any] | None:
+    """Return what the server said of the first write of several that failed."""
+    if not isinstance(error, driver.BulkWriteError):
+        return None
+    failures = (error.details or {}).get("writeErrors") or [None]
+    first = failures[0]
+    return first if isinstance(first, Mapping) and "errmsg" in first else None
+
+
+def _rules(error: Exception, first: Mapping[str, Any] | None) -> Any:
+    details = first if first is not None else getattr(error, "details", None) or {}
+    return details.get("errInfo", {}).get("details", "see the validator")
 
 
 def is_too_large(error: BaseException) -> bool:

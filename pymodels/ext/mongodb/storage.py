@@ -16,10 +16,11 @@ from pymodels.errors import (
     ModelError,
     SettingsError,
     TransactionError,
+    Unsupported,
 )
 from pymodels.expressions import Operation
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb import engine, grouping, indexes, reading, writing
+from pymodels.ext.mongodb import engine, grouping, indexes, reading, shapes, writing
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.ext.mongodb.documents import from_document, key_reader, kind_of_key
 from pymodels.ext.mongodb.filters import Finder
@@ -165,6 +166,7 @@ class Storage(CoreStorage):
         }
         self._kinds: dict[str, str] = {}
         self._collections: tuple[Any, dict[str, Any]] = (None, {})
+        self._shapes: dict[str, str] = {}
 
     # --- the connection ---------------------------------------------------------------------
 
@@ -195,10 +197,15 @@ class Storage(CoreStorage):
         collection = found.get(schema.collection)
         if collection is None:
             with self.named_errors():
-                collection = found[schema.collection] = self.native[
-                    self._checked_name(schema.collection)
-                ]
+                collection = self.native[self._checked_name(schema.collection)]
+                self._shapes[schema.collection] = shapes.look(self.name, collection)
+                found[schema.collection] = collection
         return collection
+
+    def shape(self, schema: Schema) -> str:
+        """Return what is special about a collection: "view", "capped", or "" for nothing."""
+        self.collection(schema)
+        return self._shapes.get(schema.collection, "")
 
     def name_of(self, collection: Any) -> str:
         """Return the name by which models know a collection."""
@@ -297,6 +304,11 @@ class Storage(CoreStorage):
 
     def watch(self, query: CoreQuery[M], after: str | None, wait: float | None) -> Feed[M]:
         self.check_open()
+        if self.shape(query.model.__schema__) == "view":
+            raise Unsupported(
+                f"{self.name}: {query.model.__name__} is read from a view of the server, which "
+                "tells of no changes: watch the collection that it is a view of"
+            )
         return ChangeFeed(self, query, after, wait)
 
     # --- writing ----------------------------------------------------------------------------
@@ -336,9 +348,15 @@ class Storage(CoreStorage):
         """See to all that a transaction cannot do: indexes, and the kinds of keys."""
         self.waiting.check(self.name)
         for schema in {id(change.schema): change.schema for change in changes}.values():
+            if self.shape(schema) and not any(
+                change.schema.collection == schema.collection and writing.writes(change)
+                for change in changes
+            ):
+                continue  # it is only asked whether all is as it was
             self._settle_schema(schema)
 
     def _settle_schema(self, schema: Schema) -> None:
+        shapes.refuse_writes(self.name, self.collection(schema), self.shape(schema))
         self.check_key_kind(schema)
         self.unique.ensure(schema, self.collection(schema))
 

@@ -19,7 +19,7 @@ from pymongo.read_preferences import ReadPreference
 from pymodels.changes import Change, Revision
 from pymodels.conditions import Condition
 from pymodels.errors import Conflict, TransactionsUnsupported
-from pymodels.ext.mongodb import reading
+from pymodels.ext.mongodb import reading, shapes
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.keys import KeyKind
 from pymodels.planning import Pair, Plan
@@ -98,7 +98,7 @@ class Snapshot(CoreStorage):
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
         self.check_open()
         with self._named_errors(schema):
-            return reading.read(self._storage, schema, keys, self._begun())
+            return reading.read(self._storage, schema, keys, self._begun(schema))
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
@@ -107,11 +107,11 @@ class Snapshot(CoreStorage):
 
     def check_key_kind(self, schema: Schema) -> None:
         with self._named_errors(schema):
-            self._storage.check_key_kind(schema, self._begun())
+            self._storage.check_key_kind(schema, self._begun(schema))
 
     def _rows(self, plan: Plan) -> Iterator[Pair]:
         with self._named_errors(plan.schema):
-            for pair in reading.rows(self._storage, plan, self._begun()):
+            for pair in reading.rows(self._storage, plan, self._begun(plan.schema)):
                 yield pair
                 if self.closed:
                     raise ended("at its end, and so is this iteration")
@@ -125,8 +125,10 @@ class Snapshot(CoreStorage):
     def collections(self) -> Mapping[str, KeyKind]:
         return self._storage.collections()
 
-    def _begun(self) -> Any:
+    def _begun(self, schema: Schema) -> Any:
         """Return the session, begun with the first reading; None once it is closed."""
+        storage = self._storage
+        shapes.refuse_transactions(storage.name, storage.collection(schema), storage.shape(schema))
         if self._session is None and not self.closed:
             if self._storage.write_concern.document.get("w", "majority") != "majority":
                 self._catch_up()

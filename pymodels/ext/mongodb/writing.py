@@ -192,6 +192,13 @@ def insert(storage: Storage, records: Mapping[str, Mapping[Any, Put]], session: 
 # --- any batch ------------------------------------------------------------------------------
 
 
+def writes(change: Change) -> bool:
+    """Tell whether a change may write anything, and not only asks how a record is."""
+    if isinstance(change, Patch):
+        return bool(change.set or change.unset or change.operations)
+    return isinstance(change, Put) or change.expect is not Expect.ABSENT
+
+
 def is_same(before: Any, after: Any) -> bool:
     """Tell whether a record stays as it is, or stays away."""
     return before is after or identical(before, after)
@@ -263,6 +270,8 @@ class Batch:
         if not changed:
             return
         for name, records in by_collection.items():
+            if self._storage.shape(self._schemas[name]):
+                continue  # nobody writes here, so there is nothing to be kept from others
             requests = self._requests(name, records)
             if not requests:
                 continue
