@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _MANY: Final = 5_000
 """How many keys are asked for in one command."""
 
+_BATCH: Final = 500
+"""How many records are fetched at once: the server would send up to 16 MiB, and Python hold it."""
+
+_FIRST: Final = 101
+"""How many the server sends at first unless it is told otherwise."""
+
 
 def collection_in(storage: Storage, schema: Schema, session: Any) -> Any:
     """Return the driver's collection; in a transaction it is the primary's, whatever is set."""
@@ -52,7 +58,7 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
     pid = os.getpid()
     read_key = key_reader(plan.schema, storage.name)
     wanted = plan.schema.key.type
-    seen, is_sure = _seen(plan), _sure(storage, plan)
+    seen, is_sure = None if session is not None else _seen(plan), _sure(storage, plan)
     last: Any = None
     with storage.named_errors():
         found = cursor(storage, plan, session)
@@ -88,7 +94,10 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
 
 
 def _seen(plan: Plan) -> set[Any] | None:
-    """Return where to note keys, if a record that changes meanwhile could be met twice."""
+    """Return where to note keys, if a record that changes meanwhile could be met twice.
+
+    Not asked for what is read in a session, where nothing changes meanwhile.
+    """
     if plan.native_order is None:
         return None if plan.native is None else set()
     return None if plan.native_order[0][0] == "_id" else set()
@@ -120,6 +129,7 @@ def cursor(storage: Storage, plan: Plan, session: Any) -> Any:
         sort=None if plan.native_order is None else list(plan.native_order),
         skip=plan.skip,
         limit=plan.most or 0,
+        batch_size=_BATCH if plan.most is None or plan.most > _FIRST else 0,
         allow_disk_use=True if plan.native_order else None,
         session=session,
     )
