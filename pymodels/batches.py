@@ -85,29 +85,32 @@ class BatchWriter:
                 self.change(change)
         for collection, catalog in self.known.items():
             if catalog.unique or catalog.ordered:
-                moves = inserted
-                if moves is None:
-                    moves = [(k, *move) for (n, k), move in self.moves.items() if n == collection]
-                if catalog.unique and moves:
-                    self.update_unique(catalog, moves)
-                if catalog.ordered and moves:
-                    self.update_ordered(catalog, collection, moves)
+                if inserted is not None:
+                    self.index_new(catalog, changes[0].schema, inserted)
+                else:
+                    self.index_moved(catalog, collection)
                 if self.has_changes and not all(index.ready for index in catalog.ordered):
                     maintenance.step(
                         self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
                     )
         return self.has_changes
 
-    def insert(self, changes: Sequence[Change]) -> list[tuple[Any, ...]] | None:
-        """Store new records of one model all at once, if all changes are that; return the moves."""
+    def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
+        """Store new records of one model all at once, if all changes are that; return the pairs."""
         schema = changes[0].schema
-        if not self.storage.keeps_indexes or not all(
-            type(change) is Put and change.expect is Expect.ABSENT and change.schema is schema
-            for change in changes
-        ):
+        if not self.storage.keeps_indexes:
             return None
         encode = schema.key.encode
-        pairs = sorted([(encode(change.key), cast("Put", change).stored) for change in changes])
+        pairs: list[tuple[bytes, bytes]] = []
+        for change in changes:
+            if (
+                type(change) is not Put
+                or change.expect is not Expect.ABSENT
+                or change.schema is not schema
+            ):
+                return None
+            pairs.append((encode(change.key), change.stored))
+        pairs.sort()
         keys = [key for key, _ in pairs]
         longest = self.storage.longest_key
         if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
@@ -116,7 +119,7 @@ class BatchWriter:
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
         self.has_changes = True
-        return [(key, schema, None, stored) for key, stored in pairs]
+        return pairs
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
@@ -200,19 +203,29 @@ class BatchWriter:
         batch = cast("IndexBatch", self.batch)
         return list(add_entries(batch, collection, reader, pairs).values())
 
-    def update_ordered(
-        self, catalog: Catalog, collection: str, moves: Sequence[tuple[Any, ...]]
+    def index_new(
+        self, catalog: Catalog, schema: Schema, pairs: Sequence[tuple[bytes, bytes]]
     ) -> None:
-        reader, batch = catalog.entries, cast("IndexBatch", self.batch)
-        indexes, read = catalog.ordered, reader.read
+        """Add records of which none was there before."""
+        if catalog.unique:
+            self.update_unique(catalog, [(key, schema, None, stored) for key, stored in pairs])
+        if catalog.ordered:
+            come, spread = catalog.entries.read_all(pairs)
+            self.put_entries(catalog, schema.collection, come, spread)
+
+    def index_moved(self, catalog: Catalog, collection: str) -> None:
+        """Note of each record that was changed what it was, and what it is."""
+        moves = [(k, *move) for (n, k), move in self.moves.items() if n == collection]
+        if not moves:
+            return
+        if catalog.unique:
+            self.update_unique(catalog, moves)
+        if not catalog.ordered:
+            return
+        indexes, read = catalog.ordered, catalog.entries.read
         gone: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         come: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         spread: set[int] = set()
-        if len(moves) > 1 and all(move[2] is None for move in moves):
-            come, spread = reader.read_all(
-                [(key, after) for key, _, _, after in moves if after is not None]
-            )
-            moves = ()
         nothing: list[Entries] = [()] * len(indexes)
         for key, _, before, after in moves:
             was = nothing if before is None else read(before)
@@ -224,17 +237,31 @@ class BatchWriter:
                     spread.add(number)
                 gone[number] += [(entry, key) for entry in old if entry not in new]
                 come[number] += [(entry, key) for entry in new if entry not in old]
-        for index, removed, added in zip(indexes, gone, come, strict=True):
-            table = index_table(collection, index.name)
+        for index, removed in zip(indexes, gone, strict=True):
             if removed:
-                batch.remove(table, sorted(removed))
+                removed.sort()
+                cast("IndexBatch", self.batch).remove(index_table(collection, index.name), removed)
+        for added in come:
+            added.sort()
+        self.put_entries(catalog, collection, come, spread)
+
+    def put_entries(
+        self,
+        catalog: Catalog,
+        collection: str,
+        come: list[list[tuple[bytes, bytes]]],
+        spread: set[int],
+    ) -> None:
+        """Put into each index what came, which is in order."""
+        batch = cast("IndexBatch", self.batch)
+        for index, added in zip(catalog.ordered, come, strict=True):
             if added:
-                batch.add(table, sorted(added))
-        news = reader.news(come, spread)
+                batch.add(index_table(collection, index.name), added)
+        news = catalog.entries.news(come, spread)
         if news:
             known = catalog.record
             record = CollectionRecord(known.key, known.indexes, known.ordered | news)
-            remember(self.batch, self.storage.codec, collection, record)
+            remember(batch, self.storage.codec, collection, record)
 
     # --- unique entries ---------------------------------------------------------------------
 

@@ -98,5 +98,5 @@ def add_entries(
     """Put records into indexes; return these as they are to be remembered now."""
     added, spread = reader.read_all(pairs)
     for index, entries_of_index in zip(reader.indexes, added, strict=True):
-        batch.add(index_table(collection, index.name), sorted(entries_of_index))
+        batch.add(index_table(collection, index.name), entries_of_index)
     return {index.name: index for index in reader.indexes} | reader.news(added, spread)

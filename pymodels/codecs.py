@@ -38,6 +38,10 @@ class Codec(ABC):
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> Any:
         """Return the stored form of an instance, with the undeclared fields *unknown* besides."""
 
+    def encoder(self, schema: Schema) -> Callable[[Any], Any]:
+        """Return ``encode`` for many instances of one model, which have nothing besides."""
+        return self.encode
+
     @abstractmethod
     def decoder(self, schema: Schema) -> Callable[[Any], Any]:
         """Return a function from the stored form to an instance, still without key and storage."""
@@ -151,16 +155,21 @@ class MessagePack(Codec):
 
     # --- whole records ----------------------------------------------------------------------
 
-    def _storable(self, instance: Any) -> Any:
-        """Return *instance*, or a mapping with keys for records and with tagged open places."""
-        schema = instance._schema
-        special = schema.cache.get("special")
+    def _special(self, schema: Schema) -> tuple[FieldInfo, ...]:
+        """Return the fields that are not stored just as msgspec would write them."""
+        special: tuple[FieldInfo, ...] | None = schema.cache.get("special")
         if special is None:
             special = schema.cache["special"] = tuple(
                 info
                 for info in schema.fields.values()
                 if info.reference is not None or info.kind.any_inside(Open)
             )
+        return special
+
+    def _storable(self, instance: Any) -> Any:
+        """Return *instance*, or a mapping with keys for records and with tagged open places."""
+        schema = instance._schema
+        special = self._special(schema)
         if not special:
             return instance
         plain = {info.stored: info.held(instance) for info in schema.fields.values()}
@@ -173,13 +182,14 @@ class MessagePack(Codec):
         return plain
 
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> bytes:
-        schema = instance._schema
-        plain = schema.cache.get("special") == ()
-        data = self._encoder.encode(instance if plain else self._storable(instance))
+        data = self._encoder.encode(self._storable(instance))
         if unknown:
             fields = {name: self.stored_value(_ANY, value) for name, value in unknown.items()}
             data = self._in_order.encode(fields | self._fields.decode(data))
         return data
+
+    def encoder(self, schema: Schema) -> Callable[[Any], bytes]:
+        return self.encode if self._special(schema) else self._encoder.encode
 
     def decoder(self, schema: Schema) -> Callable[[bytes], Any]:
         found: Callable[[bytes], Any] | None = schema.cache.get(type(self))

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+import types
+
 import pytest
 
 from pymodels import Field, Key, Model, ModelError, Related, UsageError, get_storage
@@ -272,3 +274,9 @@ def test_a_relation_is_no_field():
     assert list(Teacher.__schema__.fields) == []
     with complaint(UsageError, "Teacher", "'pupils'"):
         Teacher(pupils=[])
+
+
+@pytest.mark.parametrize("name", ["class", "two words", "1st"])
+def test_a_field_is_named_as_python_allows(name):
+    with pytest.raises(ModelError, match=r"the name of a field is a name in Python; Field\(name="):
+        types.new_class("Thing", (Model,), {}, lambda body: body.update({name: Field(str)}))

@@ -331,7 +331,8 @@ class WriteBatch(Snapshot):
             handle = self._open_here(table, create=True)
         try:
             with self._transaction.cursor(handle) as cursor:
-                cursor.putmulti(pairs)
+                follows = not cursor.last() or cursor.item() < pairs[0]
+                cursor.putmulti(pairs, append=follows)
         except lmdb.Error as error:
             self._shared.fail(error)
 
