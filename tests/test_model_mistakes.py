@@ -1,5 +1,6 @@
 """Class statements that are refused: each mistake, and what its message has to say."""
 
+import types
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,8 +9,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
-import types
-
 import pytest
 
 from pymodels import Field, Key, Model, ModelError, Related, UsageError, get_storage

@@ -83,7 +83,7 @@ VALUES = st.sampled_from(
         float("nan"),
         float("inf"),
         -0.0,
-        datetime(2020, 1, 1),  # noqa: DTZ001 - naive on purpose
+        datetime(2020, 1, 1),
         datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=1))),
         datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
         Decimal("NaN"),
