@@ -21,6 +21,7 @@ from pymodels import (
     SettingsError,
     StorageError,
     TransactionsUnsupported,
+    UsageError,
     get_storage,
 )
 from tests.mongodb_server import DATABASE, Server, failing, free_port, open_storage
@@ -228,6 +229,25 @@ def test_errors_of_the_server_have_our_names(
     assert isinstance(caught.value.__cause__, pymongo.errors.PyMongoError)
 
 
+@pytest.mark.parametrize("token", ["", "nonsense", "8265AA", "00"])
+def test_a_feed_that_goes_on_after_what_is_no_token(storage: Any, token: str) -> None:
+    with pytest.raises(UsageError, match="token of a change"):
+        Note.objects(storage).watch(after=token, wait=0.1)
+
+
+@pytest.mark.parametrize("command", ["aggregate", "getMore"])
+def test_a_feed_from_before_what_the_server_remembers(storage: Any, command: str) -> None:
+    def read() -> None:
+        with Note.objects(storage).watch(wait=5) as feed:
+            next(feed)
+
+    with (
+        failing(storage, failCommands=[command], errorCode=286, errorLabels=[]),
+        pytest.raises(StorageError, match=r"oplog.*Note anew"),
+    ):
+        read()
+
+
 # --- a single server ------------------------------------------------------------------------
 
 
@@ -251,6 +271,39 @@ def test_a_single_server_has_no_transactions_and_says_so(tmp_path: Path) -> None
             assert storage.revision != before
             with pytest.raises(TransactionsUnsupported, match="replSet"):
                 storage.transaction()
+    finally:
+        server.stop()
+
+
+def test_users_and_what_they_may_do() -> None:
+    server = Server(replica_set=False, flags=("--auth",))
+    own: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "database": "shop"}
+    own["options"] = {"heartbeatFrequencyMS": 500}  # how soon one who was refused is heard again
+    try:
+        with pymongo.MongoClient[Any]("127.0.0.1", server.port) as client:
+            client.admin.command("createUser", "root", pwd="r00t-pass", roles=["root"])
+        with pymongo.MongoClient[Any](
+            "127.0.0.1", server.port, username="root", password="r00t-pass"
+        ) as client:
+            roles = [{"role": "readWrite", "db": "shop"}]
+            client.shop.command("createUser", "ann", pwd=SECRET, roles=roles)
+        ann = {**own, "user": "ann", "password": SECRET, "auth_source": "shop"}
+        with get_storage("pymodels.ext.mongodb", **ann) as storage:
+            Note(pk="a", text="mine").save(storage)
+            assert storage.get(Note, "a").text == "mine"
+        for wrong in (
+            own,  # nobody
+            {**ann, "password": "wr0ng-pass"},
+            {**ann, "auth_source": "admin"},  # where nobody knows her
+            {**ann, "database": "other"},  # where she may do nothing
+        ):
+            with get_storage("pymodels.ext.mongodb", **wrong) as storage:
+                for name in ("get", "save"):
+                    with pytest.raises(ConnectionFailed, match="refuses this user") as caught:
+                        OPERATIONS[name](storage)
+                    shown = "".join(traceback.format_exception(caught.value))
+                    assert "s3cr3t" not in shown
+                    assert "wr0ng" not in shown
     finally:
         server.stop()
 

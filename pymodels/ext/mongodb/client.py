@@ -208,7 +208,8 @@ def named_errors(name: str, connection: Connection) -> Iterator[None]:
 def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
     """Return PyModels' own error for one of the driver's."""
     first = _first_failure(error)
-    reason = connection.without_secrets(_brief(error) if first is None else str(first["errmsg"]))
+    said = _brief(error) if first is None else str(first["errmsg"])
+    reason = connection.without_secrets(said).rstrip(".")
     code = getattr(error, "code", None) if first is None else first.get("code")
     if is_too_large(error):
         return ValidationError(
