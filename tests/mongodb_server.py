@@ -1,4 +1,8 @@
-"""A real ``mongod`` for the tests: one for each test process, in memory where there is room."""
+"""A real ``mongod`` for the tests: one for each test process, in memory where there is room.
+
+Not one for all: the revision of a storage, the faults that are injected and the number of open
+cursors are the whole server's, and one process would spoil what another one compares.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ whether others have changed what was read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -19,6 +20,7 @@ from pymongo.read_preferences import ReadPreference
 from pymodels.changes import Change, Revision
 from pymodels.conditions import Condition
 from pymodels.errors import Conflict, TransactionsUnsupported
+from pymodels.ext.mongodb import client as clients
 from pymodels.ext.mongodb import reading, shapes
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.keys import KeyKind
@@ -77,6 +79,7 @@ class Snapshot(CoreStorage):
         self._storage = storage
         self._now = hello.get("operationTime")
         self._session: Any = None
+        self._pid = os.getpid()
 
     @property
     def home(self) -> CoreStorage:
@@ -184,5 +187,9 @@ class Snapshot(CoreStorage):
     def close(self) -> None:
         self.closed = True
         session, self._session = self._session, None
-        if session is not None:
+        if session is None:
+            return
+        if self._pid == os.getpid():
             session.end_session()
+        else:
+            clients.keep(session)
