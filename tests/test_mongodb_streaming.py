@@ -13,8 +13,8 @@ from pymongo.monitoring import CommandListener
 from pymodels import Field, Model
 from tests.mongodb_server import open_storage
 
-COUNT = 1_250
-BATCH = 500
+COUNT = 2_250
+BATCH = 1_000
 
 
 class Reading(Model):
@@ -101,7 +101,7 @@ def test_a_cursor_is_closed_when_the_iteration_stops(
     assert len(heard.killed) == 1
 
 
-@pytest.mark.parametrize(("size", "brought"), [(100, [100]), (450, [450]), (700, [500, 200])])
+@pytest.mark.parametrize(("size", "brought"), [(100, [100]), (450, [450]), (1_200, [1_000, 200])])
 def test_a_page_brings_no_more_than_is_on_it(
     storage: Any, heard: Heard, size: int, brought: list[int]
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MANY: Final = 5_000
 """How many keys are asked for in one command."""
 
-_BATCH: Final = 500
+_BATCH: Final = 1_000
 """How many records are fetched at once: the server would send up to 16 MiB, and Python hold it."""
 
 _FIRST: Final = 101
