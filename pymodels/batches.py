@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from pymodels import maintenance
 from pymodels.catalog import Catalog, add_entries, declared_unique, remember
-from pymodels.changes import Change, Expect, Patch, Put
+from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import Entries, EntryReader, OrderedIndex
@@ -45,6 +47,14 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
             )
 
 
+_SCHEMA: Final = operator.attrgetter("schema")
+
+
+def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
+    """Return the schemas of some changes, each once."""
+    return dict.fromkeys(map(_SCHEMA, changes)).keys()
+
+
 def check_name(storage: KeyValueStorage, name: str) -> None:
     """Raise ``ModelError`` if the name of a collection is too long for the name of a table."""
     longest = storage.longest_key
@@ -77,10 +87,10 @@ class BatchWriter:
     def write(self, changes: Sequence[Change]) -> bool:
         """Carry out *changes*; tell whether the tables are others than before."""
         # Every model's indexes are known before the first change, whichever of them writes first.
-        for schema in {id(change.schema): change.schema for change in changes}.values():
+        for schema in schemas_of(changes):
             self.know(schema)
-        inserted = self.insert(changes) if len(changes) > 1 else None
-        if inserted is None:
+        inserted = self.insert(changes) if changes else None
+        if inserted is None and not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
         for collection, catalog in self.known.items():
@@ -89,7 +99,7 @@ class BatchWriter:
                     self.index_new(catalog, changes[0].schema, inserted)
                 else:
                     self.index_moved(catalog, collection)
-                if self.has_changes and not all(index.ready for index in catalog.ordered):
+                if self.has_changes and not catalog.is_ready:
                     maintenance.step(
                         self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
                     )
@@ -110,20 +120,55 @@ class BatchWriter:
             ):
                 return None
             pairs.append((encode(change.key), change.stored))
-        pairs.sort()
-        keys = [key for key, _ in pairs]
         longest = self.storage.longest_key
-        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
+        if longest is not None and any(len(key) > longest for key, _ in pairs):
             return None
+        if len(pairs) > 1:
+            pairs.sort()
+            if len({key for key, _ in pairs}) < len(pairs):
+                return None
         taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
         self.has_changes = True
         return pairs
 
+    def change_at_once(self, changes: Sequence[Change]) -> bool:
+        """Carry out many changes with few calls of the engine, if no two are of one record."""
+        if len(changes) < 2 or not self.storage.keeps_indexes:
+            return False
+        table, longest = changes[0].schema.table, self.storage.longest_key
+        keys = [change.schema.key.encode(change.key) for change in changes]
+        if len(set(keys)) < len(keys):
+            return False
+        if any(schema.table != table for schema in schemas_of(changes)):
+            return False
+        if longest is not None and max(map(len, keys)) > longest:
+            return False
+        batch = cast("IndexBatch", self.batch)
+        there = dict(batch.fetch(table, keys))
+        puts: list[tuple[bytes, bytes]] = []
+        deletions: list[bytes] = []
+        for change, key in zip(changes, keys, strict=True):
+            found = there.get(key)
+            after = self.outcome(change, found)
+            if after is found:
+                continue
+            if after is None:
+                deletions.append(key)
+            else:
+                puts.append((key, after))
+            self.note_move(change, key, found, after)
+        if puts:
+            puts.sort()
+            batch.put_all(table, puts)
+        for key in deletions:
+            batch.delete(table, key)
+        self.has_changes = self.has_changes or bool(puts or deletions)
+        return True
+
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
-        known = self.known[schema.collection]
         table, key = schema.table, schema.key.encode(change.key)
         longest = self.storage.longest_key
         if longest is not None and len(key) > longest:  # there is no such record
@@ -131,21 +176,34 @@ class BatchWriter:
             check_expectation(self.storage.codec, change, None)
             return
         found = batch.get(table, key)
-        check_expectation(self.storage.codec, change, found)
-        after: bytes | None = None
-        if isinstance(change, Put):
-            after = change.stored
-        elif isinstance(change, Patch):
-            if found is None or not (change.set or change.unset or change.operations):
-                return
-            after = self.storage.codec.apply(found, change)
-        if after is not None:
-            batch.put(table, key, after)
-        elif found is not None:
+        after = self.outcome(change, found)
+        if after is found:
+            return
+        if after is None:
             batch.delete(table, key)
         else:
-            return
+            batch.put(table, key, after)
         self.has_changes = True
+        self.note_move(change, key, found, after)
+
+    def outcome(self, change: Change, found: bytes | None) -> bytes | None:
+        """Return what *change* makes of a record: *found* itself, where it does nothing to it."""
+        check_expectation(self.storage.codec, change, found)
+        if type(change) is Put:
+            after: bytes = change.stored
+            return after
+        if type(change) is Delete:
+            return None
+        if found is not None and type(change) is Patch and change.changes_something:
+            return self.storage.codec.apply(found, change)
+        return found
+
+    def note_move(
+        self, change: Change, key: bytes, found: bytes | None, after: bytes | None
+    ) -> None:
+        """Note a change of a record in which an index may have a part."""
+        schema = change.schema
+        known = self.known[schema.collection]
         if (
             known.names
             and not _leaves_alone(change, known.names)
@@ -308,7 +366,7 @@ class BatchWriter:
 
 def _leaves_alone(change: Change, names: frozenset[str]) -> bool:
     """Tell whether a change can make no difference to indexes that depend on these fields."""
-    return isinstance(change, Patch) and not (
+    return type(change) is Patch and not (
         any(path[0] in names for path in change.set)
         or any(path[0] in names for path in change.unset)
         or any(path[0] in names for path in change.operations)

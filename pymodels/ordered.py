@@ -284,6 +284,11 @@ class EntryReader:
         self.read = read
         self._probe = probe
         self._makers = makers
+        self._is_simple = [is_simple(index) for index in indexes]
+        self._known = [
+            [frozenset(known) for known in index.codes or (b"",) * len(index.places)]
+            for index in indexes
+        ]
         self._single = [
             _values(index.parts[0], position[index.parts[0].path[0]])
             if is_simple(index) and not index.where
@@ -336,17 +341,17 @@ class EntryReader:
         found: dict[str, OrderedIndex] = {}
         several = set(spread)
         for number, (index, pairs) in enumerate(zip(self.indexes, added, strict=True)):
-            seen = self.codes[number]
-            if is_simple(index) and pairs:
+            seen, known = self.codes[number], self._known[number]
+            if pairs and self._is_simple[number]:
                 first, last = pairs[0][0][0], pairs[-1][0][0]
                 # In an order, those between two that are the same are the same as well.
                 seen[0].update((first,) if first == last else {entry[0] for entry, _ in pairs})
-            known = index.codes or (b"",) * len(seen)
-            codes = tuple(
-                bytes(sorted(now.union(before))) for now, before in zip(seen, known, strict=True)
-            )
             is_spread = index.spread or number in several
-            if codes != known or is_spread != index.spread:
+            if is_spread != index.spread or not all(map(frozenset.issuperset, known, seen)):
+                codes = tuple(
+                    bytes(sorted(before.union(now)))
+                    for now, before in zip(seen, known, strict=True)
+                )
                 found[index.name] = msgspec.structs.replace(index, codes=codes, spread=is_spread)
         return found
 

@@ -97,9 +97,12 @@ def save(
 
     target, home = storage.current, storage.home
     models: set[Any] = set(map(type, instances))
+    has_before = has_after = False
     for model in models:
-        check_supported(model.__schema__, home)
-    if any(model.before_save is not Model.before_save for model in models):
+        check_supported(model._schema, home)
+        has_before = has_before or model.before_save is not Model.before_save
+        has_after = has_after or model.after_save is not Model.after_save
+    if has_before:
         for instance in instances:
             instance.before_save()
     prepared = _prepare(instances, target, check=check, replace=replace, unknown=unknown or {})
@@ -118,7 +121,7 @@ def save(
                 instance._storage = home
             elif type(change) is Patch and change.made is not None:
                 instance._stored = change.made[1]
-    if any(model.after_save is not Model.after_save for model in models):
+    if has_after:
         for instance, change in zip(instances, prepared, strict=True):
             instance.after_save(type(change) is Put)
     return len(changes)
@@ -177,13 +180,15 @@ def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> Patch | 
     """Return the change of a stored record, None if nothing is to be written or asserted."""
     schema, codec = instance._schema, target.codec
     key, before = instance._pk, instance._stored
-    changed = codec.difference(schema, before, instance)
+    changed, after = codec.changed(schema, key, before, instance)
     if schema.fill:
-        changed = _missing_fill(target, instance, before) | changed
+        missing = _missing_fill(target, instance, before)
+        if missing:
+            changed = missing | changed
+            after = codec.apply(before, Patch(schema, key, changed))
     if not changed:
         return Patch(schema, key, expect=target.expectation(before)) if check else None
     expect: Expectation = target.expectation(before) if check else Expect.PRESENT
-    after = codec.apply(before, Patch(schema, key, changed))
     if schema.must is not conditions.EVERYTHING:
         _check_view(target, schema, key, after)
     return Patch(schema, key, changed, expect=expect, made=(before, after))

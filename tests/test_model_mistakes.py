@@ -277,5 +277,6 @@ def test_a_relation_is_no_field():
 
 @pytest.mark.parametrize("name", ["class", "two words", "1st"])
 def test_a_field_is_named_as_python_allows(name):
+    made = {"__module__": __name__, name: Field(str)}
     with pytest.raises(ModelError, match=r"the name of a field is a name in Python; Field\(name="):
-        types.new_class("Thing", (Model,), {}, lambda body: body.update({name: Field(str)}))
+        types.new_class("Thing", (Model,), {}, lambda body: body.update(made))
