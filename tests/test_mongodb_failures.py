@@ -85,7 +85,7 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
     server = Server(flags=("--journalCommitInterval", "5"))
     try:
         with open_storage(tmp_path, uri=server.uri, timeout=1) as storage:
-            storage.save_all([Note(pk=f"{n:05}", number=n) for n in range(500)])
+            storage.save_all([Note(pk=f"{n:05}", number=n) for n in range(1_500)])
             found = iter(Note.objects(storage))
             assert next(found).number == 0
             server.kill()
@@ -104,7 +104,7 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
                     assert time.monotonic() - begin < 60
                 else:
                     break
-            assert Note.objects(storage).count() == 501
+            assert Note.objects(storage).count() == 1_501
     finally:
         server.stop()
 
@@ -184,7 +184,7 @@ def test_a_transaction_whose_commit_has_to_be_asked_for_again(storage: Any) -> N
 
 
 def test_a_cursor_that_is_lost_is_an_error(storage: Any) -> None:
-    storage.save_all([Note() for _ in range(500)])
+    storage.save_all([Note() for _ in range(1_500)])
     found = iter(Note.objects(storage))
     next(found)
     with (
@@ -195,7 +195,7 @@ def test_a_cursor_that_is_lost_is_an_error(storage: Any) -> None:
 
 
 def test_cursors_are_closed_when_an_iteration_stops(storage: Any) -> None:
-    storage.save_all([Note() for _ in range(500)])
+    storage.save_all([Note() for _ in range(1_500)])
 
     def open_cursors() -> int:
         status = storage.client.admin.command("serverStatus")

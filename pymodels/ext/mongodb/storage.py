@@ -293,7 +293,7 @@ class Storage(CoreStorage):
 
     def check_key_kind(self, schema: Schema, session: Any = None) -> None:
         """Raise ``ModelError`` if the collection has keys of another kind than *schema*."""
-        if self._kinds.get(schema.collection) == schema.key.name:
+        if self.has_keys(schema):
             return
         with self.named_errors():
             found = reading.collection_in(self, schema, session)
@@ -301,6 +301,10 @@ class Storage(CoreStorage):
         if one is not None:
             key_reader(schema, self.name)(one["_id"])
             self._kinds[schema.collection] = schema.key.name
+
+    def has_keys(self, schema: Schema) -> bool:
+        """Tell whether the kind of keys of a collection is known, and the one that is declared."""
+        return self._kinds.get(schema.collection) == schema.key.name
 
     def watch(self, query: CoreQuery[M], after: str | None, wait: float | None) -> Feed[M]:
         self.check_open()

@@ -57,10 +57,9 @@ class Transaction(CoreTransaction):
         self._snapshot.close()
 
     def check_key_kind(self, schema: Schema) -> None:
-        if any(collection == schema.collection for collection, _ in self._changed):
+        self._snapshot.check_key_kind(schema)
+        if not self._snapshot.has_keys(schema):  # unless some were written here
             super().check_key_kind(schema)
-        else:
-            self._snapshot.check_key_kind(schema)
 
 
 class Snapshot(CoreStorage):
@@ -127,6 +126,10 @@ class Snapshot(CoreStorage):
 
     def collections(self) -> Mapping[str, KeyKind]:
         return self._storage.collections()
+
+    def has_keys(self, schema: Schema) -> bool:
+        """Tell whether a collection is known to have records, and so keys of one kind."""
+        return self._storage.has_keys(schema)
 
     def _begun(self, schema: Schema) -> Any:
         """Return the session, begun with the first reading; None once it is closed."""
