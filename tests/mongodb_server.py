@@ -1,4 +1,8 @@
-"""A real ``mongod`` for the tests: one for each test process, in memory where there is room."""
+"""A real ``mongod`` for the tests: one for each test process, in memory where there is room.
+
+Not one for all: the revision of a storage, the faults that are injected and the number of open
+cursors are the whole server's, and one process would spoil what another one compares.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +52,6 @@ for _ in range(100):
 _FLAGS = [
     *("--replSet", "rs0"),
     *("--oplogSize", "64"),
-    *("--wiredTigerCacheSizeGB", "0.25"),
     # Else each server begins with some hundred megabytes of journal.
     *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
@@ -75,7 +80,9 @@ def free_port() -> int:
 class Server:
     """One ``mongod`` of ours, which ends with this process, however that ends."""
 
-    def __init__(self, *, replica_set: bool = True, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, replica_set: bool = True, cache: float = 0.25, flags: tuple[str, ...] = ()
+    ) -> None:
         memory = Path("/dev/shm")  # where there is one, files cost nothing
         roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
         self.folder = Path(
@@ -83,7 +90,8 @@ class Server:
         )
         self.port = free_port()
         self.replica_set = replica_set
-        self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *flags]
+        own = ("--wiredTigerCacheSizeGB", str(cache))
+        self._flags = [*(_FLAGS if replica_set else _FLAGS[2:]), *own, *flags]
         self._pid = os.getpid()
         self.process: Any = None
         self._cleaner = subprocess.Popen(
@@ -178,6 +186,18 @@ def open_storage(path: Path, **settings: Any) -> Storage:
             **settings,
         },
     )
+
+
+@contextmanager
+def failing(storage: Any, **what: Any) -> Iterator[None]:
+    """Have the server fail at certain commands, as its own test command does."""
+    times = what.pop("times", 1)
+    admin = storage.client.admin
+    admin.command({"configureFailPoint": "failCommand", "mode": {"times": times}, "data": what})
+    try:
+        yield
+    finally:
+        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 if __name__ == "__main__":  # `make` asks for the version, to see whether it can run here

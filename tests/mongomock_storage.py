@@ -11,13 +11,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import bson
 import mongomock
+import mongomock.collection
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 
 from pymodels.ext.mongodb import Storage as MongoStorage
+from pymodels.ext.mongodb.client import OPTIONS
 from pymodels.ext.mongodb.documents import kind_of_key
 from pymodels.keys import KEY_KINDS, KeyKind
 from pymodels.query import Query
+
+
+class _Encoded(bson.BSON):
+    """What mongomock tries each document with: as the client has it that the backend makes.
+
+    Mongomock asks for the driver's default, which refuses every UUID, and takes no other setting.
+    """
+
+    @classmethod
+    def encode(
+        cls, document: Any, check_keys: bool = False, codec_options: Any = OPTIONS
+    ) -> bson.BSON:
+        return super().encode(document, check_keys, codec_options)
+
+
+mongomock.collection.BSON = _Encoded
 
 FOLDERS: dict[Path, Any] = {}
 """What stands for the files of a server: it is forgotten with the process."""
@@ -43,8 +62,8 @@ class Storage(MongoStorage):
         found.bulk_write = lambda requests, **_: _one_by_one(found, requests)
         return found
 
-    def _has_transactions(self) -> bool:
-        return False
+    def hello(self) -> Mapping[str, Any]:
+        return {}
 
     @property
     def revision(self) -> Any:

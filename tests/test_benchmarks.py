@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import growth, mongodb
+from benchmarks import growth, mongodb, mongodb_growth
 from benchmarks.__main__ import main
 from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
@@ -80,7 +80,7 @@ def test_the_tables_are_written_in_their_place(tmp_path, capsys):
     assert "| fetch all " in printed
     write("new", "measured", readme)
     assert readme.read_text() == f"before\n{begin}\nnew\n{end}after\n"
-    for name in ("measured", growth.MARK, mongodb.MARK):
+    for name in ("measured", growth.MARK, mongodb.MARK, mongodb_growth.MARK):
         assert all(README.read_text().count(mark) == 1 for mark in marks(name))
 
 
@@ -97,6 +97,18 @@ def test_an_iteration_holds_no_more_when_there_are_more_records(backend):
     # Keys and pages may differ a little; all records at once would be eight times as much.
     assert held[8_000] < 2 * held[1_000] + 50_000
     assert everything > 4 * held[8_000]
+
+
+def test_an_iteration_over_mongodb_holds_a_batch():
+    few, many = 1_000, 6_000
+    held = {
+        (one.records, one.order): one.bytes
+        for one in mongodb_growth.measure(mongodb_server.uri(), [few, many])
+    }
+    assert {order for _, order in held} == set(mongodb_growth.ORDERS)
+    assert held[many, "key"] < 1.5 * held[few, "key"]
+    for order in mongodb_growth.ORDERS:  # some 100 bytes for each key, and not 1,500 for a record
+        assert held[many, order] < 1.5 * held[few, order] + 200 * (many - few)
 
 
 @pytest.mark.parametrize("backend", growth.BACKENDS)

@@ -6,7 +6,6 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from pymodels import (
     SettingsError,
     StorageError,
     TransactionsUnsupported,
+    UsageError,
     get_storage,
 )
-from tests.mongodb_server import DATABASE, Server, free_port, open_storage
+from tests.mongodb_server import DATABASE, Server, failing, free_port, open_storage
 
 SECRET = "s3cr3t/p@ss:word"
 
@@ -59,18 +59,6 @@ def storage(tmp_path: Path) -> Iterator[Any]:
         yield storage
 
 
-@contextmanager
-def failing(storage: Any, **what: Any) -> Iterator[None]:
-    """Have the server fail at certain commands, as its own test command does."""
-    times = what.pop("times", 1)
-    admin = storage.client.admin
-    admin.command({"configureFailPoint": "failCommand", "mode": {"times": times}, "data": what})
-    try:
-        yield
-    finally:
-        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-
-
 # --- no server ------------------------------------------------------------------------------
 
 
@@ -97,7 +85,7 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
     server = Server(flags=("--journalCommitInterval", "5"))
     try:
         with open_storage(tmp_path, uri=server.uri, timeout=1) as storage:
-            storage.save_all([Note(pk=f"{n:05}", number=n) for n in range(500)])
+            storage.save_all([Note(pk=f"{n:05}", number=n) for n in range(1_500)])
             found = iter(Note.objects(storage))
             assert next(found).number == 0
             server.kill()
@@ -116,7 +104,7 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
                     assert time.monotonic() - begin < 60
                 else:
                     break
-            assert Note.objects(storage).count() == 501
+            assert Note.objects(storage).count() == 1_501
     finally:
         server.stop()
 
@@ -196,7 +184,7 @@ def test_a_transaction_whose_commit_has_to_be_asked_for_again(storage: Any) -> N
 
 
 def test_a_cursor_that_is_lost_is_an_error(storage: Any) -> None:
-    storage.save_all([Note() for _ in range(500)])
+    storage.save_all([Note() for _ in range(1_500)])
     found = iter(Note.objects(storage))
     next(found)
     with (
@@ -207,7 +195,7 @@ def test_a_cursor_that_is_lost_is_an_error(storage: Any) -> None:
 
 
 def test_cursors_are_closed_when_an_iteration_stops(storage: Any) -> None:
-    storage.save_all([Note() for _ in range(500)])
+    storage.save_all([Note() for _ in range(1_500)])
 
     def open_cursors() -> int:
         status = storage.client.admin.command("serverStatus")
@@ -241,6 +229,25 @@ def test_errors_of_the_server_have_our_names(
     assert isinstance(caught.value.__cause__, pymongo.errors.PyMongoError)
 
 
+@pytest.mark.parametrize("token", ["", "nonsense", "8265AA", "00"])
+def test_a_feed_that_goes_on_after_what_is_no_token(storage: Any, token: str) -> None:
+    with pytest.raises(UsageError, match="token of a change"):
+        Note.objects(storage).watch(after=token, wait=0.1)
+
+
+@pytest.mark.parametrize("command", ["aggregate", "getMore"])
+def test_a_feed_from_before_what_the_server_remembers(storage: Any, command: str) -> None:
+    def read() -> None:
+        with Note.objects(storage).watch(wait=5) as feed:
+            next(feed)
+
+    with (
+        failing(storage, failCommands=[command], errorCode=286, errorLabels=[]),
+        pytest.raises(StorageError, match=r"oplog.*Note anew"),
+    ):
+        read()
+
+
 # --- a single server ------------------------------------------------------------------------
 
 
@@ -264,6 +271,39 @@ def test_a_single_server_has_no_transactions_and_says_so(tmp_path: Path) -> None
             assert storage.revision != before
             with pytest.raises(TransactionsUnsupported, match="replSet"):
                 storage.transaction()
+    finally:
+        server.stop()
+
+
+def test_users_and_what_they_may_do() -> None:
+    server = Server(replica_set=False, flags=("--auth",))
+    own: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "database": "shop"}
+    own["options"] = {"heartbeatFrequencyMS": 500}  # how soon one who was refused is heard again
+    try:
+        with pymongo.MongoClient[Any]("127.0.0.1", server.port) as client:
+            client.admin.command("createUser", "root", pwd="r00t-pass", roles=["root"])
+        with pymongo.MongoClient[Any](
+            "127.0.0.1", server.port, username="root", password="r00t-pass"
+        ) as client:
+            roles = [{"role": "readWrite", "db": "shop"}]
+            client.shop.command("createUser", "ann", pwd=SECRET, roles=roles)
+        ann = {**own, "user": "ann", "password": SECRET, "auth_source": "shop"}
+        with get_storage("pymodels.ext.mongodb", **ann) as storage:
+            Note(pk="a", text="mine").save(storage)
+            assert storage.get(Note, "a").text == "mine"
+        for wrong in (
+            own,  # nobody
+            {**ann, "password": "wr0ng-pass"},
+            {**ann, "auth_source": "admin"},  # where nobody knows her
+            {**ann, "database": "other"},  # where she may do nothing
+        ):
+            with get_storage("pymodels.ext.mongodb", **wrong) as storage:
+                for name in ("get", "save"):
+                    with pytest.raises(ConnectionFailed, match="refuses this user") as caught:
+                        OPERATIONS[name](storage)
+                    shown = "".join(traceback.format_exception(caught.value))
+                    assert "s3cr3t" not in shown
+                    assert "wr0ng" not in shown
     finally:
         server.stop()
 

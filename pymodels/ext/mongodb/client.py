@@ -43,8 +43,10 @@ _INHERITED: Final[list[Any]] = []
 _LOCKED_OUT: Final = frozenset({13, 18, 8000})
 _NO_ROOM: Final = frozenset({14031, 12501})
 _OVERTAKEN: Final = frozenset({112, 246, 251})
+_FORGOTTEN: Final = 251
 _BUSY: Final = frozenset({24, 50, 262, 290})
 _CURSOR_LOST: Final = 43
+_NOT_VALID: Final = 121
 _NOT_ON_STANDALONE: Final = 20
 _TOO_LARGE: Final = frozenset({10334, 17419, 17420})
 
@@ -205,12 +207,19 @@ def named_errors(name: str, connection: Connection) -> Iterator[None]:
 
 def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
     """Return PyModels' own error for one of the driver's."""
-    reason = connection.without_secrets(_brief(error))
-    code = getattr(error, "code", None)
+    first = _first_failure(error)
+    said = _brief(error) if first is None else str(first["errmsg"])
+    reason = connection.without_secrets(said).rstrip(".")
+    code = getattr(error, "code", None) if first is None else first.get("code")
     if is_too_large(error):
         return ValidationError(
             f"{name}: a record is too large: {reason}. MongoDB keeps documents of up to 16 MiB: "
             "store a part of it in records of its own"
+        )
+    if code == _NOT_VALID:
+        return ValidationError(
+            f"{name}: the collection has rules of its own on the server (a validator), and they "
+            f"refuse a record: {reason}: {_rules(error, first)}"
         )
     if isinstance(error, driver.ServerSelectionTimeoutError):
         return ConnectionFailed(
@@ -228,6 +237,11 @@ def named(name: str, connection: Connection, error: Exception) -> PyModelsError:
         return StorageError(
             f"{name}: the server has lost the cursor of this iteration, as it does after ten "
             f"minutes without a read, or when it is started again: begin anew ({reason})"
+        )
+    if _is_unconfirmed(error):
+        return ConnectionFailed(
+            f"{name}: not enough servers have confirmed what was asked for last, and it may or may "
+            f"not have been done: {reason}"
         )
     if code in _LOCKED_OUT:
         return ConnectionFailed(
@@ -251,16 +265,38 @@ def _brief(error: Exception) -> str:
     return text.partition(", full error")[0].partition(", Timeout:")[0]
 
 
+def _first_failure(error: Exception) -> Mapping[str, Any] | None:
+    """Return what the server said of the first write of several that failed."""
+    if not isinstance(error, driver.BulkWriteError):
+        return None
+    failures = (error.details or {}).get("writeErrors") or [None]
+    first = failures[0]
+    return first if isinstance(first, Mapping) and "errmsg" in first else None
+
+
+def _rules(error: Exception, first: Mapping[str, Any] | None) -> Any:
+    details = first if first is not None else getattr(error, "details", None) or {}
+    return details.get("errInfo", {}).get("details", "see the validator")
+
+
 def is_too_large(error: BaseException) -> bool:
     """Tell whether a document is larger than MongoDB keeps."""
     return isinstance(error, driver.DocumentTooLarge) or getattr(error, "code", None) in _TOO_LARGE
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether a transaction that failed so may be tried again from its beginning."""
-    return isinstance(error, driver.PyMongoError) and (
-        error.has_error_label("TransientTransactionError")
-        or getattr(error, "code", None) in _OVERTAKEN
+    """Tell whether a transaction failed so before its commit that it may be begun again."""
+    return is_undone_commit(error) or getattr(error, "code", None) in _OVERTAKEN
+
+
+def is_undone_commit(error: BaseException) -> bool:
+    """Tell whether a commit failed so that it is certain that nothing was done.
+
+    That is only where the server says so. A transaction that it does not know (251) is no proof:
+    it may have been committed, and forgotten by a server that was elected since.
+    """
+    return isinstance(error, driver.PyMongoError) and error.has_error_label(
+        "TransientTransactionError"
     )
 
 
@@ -269,6 +305,12 @@ def is_unknown_commit(error: BaseException) -> bool:
     return isinstance(error, driver.PyMongoError) and error.has_error_label(
         "UnknownTransactionCommitResult"
     )
+
+
+def _is_unconfirmed(error: BaseException) -> bool:
+    """Tell whether something was done, perhaps, of which too few servers have said so."""
+    forgotten = getattr(error, "code", None) == _FORGOTTEN and not is_undone_commit(error)
+    return isinstance(error, driver.WriteConcernError) or is_unknown_commit(error) or forgotten
 
 
 def is_standalone(error: BaseException) -> bool:

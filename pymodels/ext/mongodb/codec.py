@@ -114,15 +114,17 @@ class Bson(Codec):
     # --- writing ----------------------------------------------------------------------------
 
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> Document:
-        schema: Schema = instance._schema
-        pack = schema.cache.get("bson encode")
-        if pack is None:
-            pack = schema.cache["bson encode"] = _at_once(schema) or _one_by_one(schema)
-        stored: Document = pack(instance)
+        stored: Document = self.encoder(instance._schema)(instance)
         if unknown:
             more = {escaped(n): self.stored_value(_ANY, v) for n, v in unknown.items()}
             stored = more | stored
         return stored
+
+    def encoder(self, schema: Schema) -> Callable[[Any], Document]:
+        pack: Callable[[Any], Document] | None = schema.cache.get("bson encode")
+        if pack is None:
+            pack = schema.cache["bson encode"] = _at_once(schema) or _one_by_one(schema)
+        return pack
 
     def stored_value(self, kind: Kind, value: Any) -> Any:
         return to_bson(kind.pack(value, tag))

@@ -10,9 +10,16 @@ from uuid import UUID
 from bson.binary import Binary
 from bson.int64 import Int64
 
-from pymodels.changes import Patch
+from pymodels.changes import Patch, Put
 from pymodels.ext.mongodb.paths import is_known, is_plain
-from pymodels.ext.mongodb.values import EXTRA, micros, remainders, restore, tagged_moment
+from pymodels.ext.mongodb.values import (
+    EXTRA,
+    escaped,
+    micros,
+    remainders,
+    restore,
+    tagged_moment,
+)
 from pymodels.keys import KEY_KINDS, KeyKind, other_keys
 from pymodels.schema import Schema
 
@@ -31,6 +38,45 @@ def to_document(key: Any, stored: Mapping[str, Any], entries: Mapping[str, bytes
             extra["unique"] = {name: Binary(entry) for name, entry in entries.items()}
         document[EXTRA] = extra
     return document
+
+
+def new_documents(puts: Sequence[Put]) -> list[Document]:
+    """Return the documents of records without computed entries, as ``to_document`` would.
+
+    Which fields may hold an instant is asked once for each model, and not of each value.
+    """
+    schema: Schema | None = None
+    names: Mapping[str, bool] = {}
+    moments: list[str] = []
+    documents: list[Document] = []
+    for put in puts:
+        if put.schema is not schema:
+            schema = put.schema
+            names = _moments(schema)
+            moments = [name for name, may_be_one in names.items() if may_be_one]
+        stored = put.stored
+        document: Document = {"_id": put.key, **stored}
+        if stored.keys() == names.keys():
+            for name in moments:
+                value = stored[name]
+                if type(value) is datetime and value.microsecond % 1000:
+                    document[EXTRA] = {"us": remainders(stored)}
+                    break
+        elif kept := remainders(stored):
+            document[EXTRA] = {"us": kept}
+        documents.append(document)
+    return documents
+
+
+def _moments(schema: Schema) -> Mapping[str, bool]:
+    """Return the stored names of a model's fields, and whether an instant may stand there."""
+    found: Mapping[str, bool] | None = schema.cache.get("bson moments")
+    if found is None:
+        found = schema.cache["bson moments"] = {
+            escaped(info.stored): info.kind.is_open or "instant" in info.kind.families
+            for info in schema.fields.values()
+        }
+    return found
 
 
 def from_document(document: Document) -> tuple[Any, Document]:

@@ -7,13 +7,16 @@ that MongoDB has besides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pymodels.errors import ModelError
+from pymongo import errors as driver
+
+from pymodels.errors import ModelError, StorageError
 from pymodels.ext.mongodb.codec import is_naive
 from pymodels.ext.mongodb.paths import is_known
-from pymodels.ext.mongodb.unique import COMPUTED, NATIVE, SEPARATOR, is_native
+from pymodels.ext.mongodb.unique import COMPUTED, EXISTS_ALREADY, NATIVE, SEPARATOR, is_native
 from pymodels.ext.mongodb.values import EXTRA
 from pymodels.schema import Index, Schema
 
@@ -44,22 +47,56 @@ def ensure(schema: Schema, collection: Any, *, drop: bool) -> IndexReport:
         if not index.unique:
             keys, options = declared(schema, index)
             wanted[options["name"]] = (keys, options)
-    there = {one["name"] for one in collection.list_indexes()}
-    created = [name for name in wanted if name not in there]
-    for name in created:
-        keys, options = wanted[name]
-        collection.create_index(keys, **options)
+    found = {one["name"]: one for one in collection.list_indexes()}
     unique = {_unique_name(schema, index) for index in schema.unique}
-    others = there - wanted.keys() - unique - {"_id_"}
+    there = {_same_as(found, name, *wanted[name]) or name for name in wanted} & found.keys()
+    others = found.keys() - there - unique - {"_id_"}
     dropped = sorted(name for name in others if drop and _is_ours(name))
-    for name in dropped:
+    for name in dropped:  # first, since there can be one index of a kind on the same fields
         collection.drop_index(name)
+    created = []
+    for name, (keys, options) in wanted.items():
+        if _same_as(found, name, keys, options) is None:
+            _create(schema, collection, keys, options)
+            created.append(name)
     return IndexReport(
         tuple(created),
-        tuple(sorted(there & (wanted.keys() | unique))),
+        tuple(sorted(there | (found.keys() & unique))),
         tuple(sorted(others - set(dropped))),
         tuple(dropped),
     )
+
+
+def _same_as(
+    found: Mapping[str, Any], name: str, keys: Sequence[tuple[str, Any]], options: Mapping[str, Any]
+) -> str | None:
+    """Return the name of the server's index that is the declared one, whoever has made it."""
+    if name in found:
+        return name
+    own = ("expireAfterSeconds", "partialFilterExpression")
+    for other, one in found.items():
+        if (
+            list(one["key"].items()) == list(keys)
+            and all(one.get(option) == options.get(option) for option in own)
+            and not any(one.get(odd) for odd in ("collation", "hidden", "sparse", "unique"))
+        ):
+            return other
+    return None
+
+
+def _create(schema: Schema, collection: Any, keys: Any, options: Mapping[str, Any]) -> None:
+    try:
+        collection.create_index(keys, **options)
+    except driver.OperationFailure as error:
+        if error.code not in EXISTS_ALREADY:
+            raise
+        fields = ", ".join(name for name, _ in keys if name != "_id")
+        raise StorageError(
+            f"{schema.name}: the server has another index on {fields} than the model declares, and "
+            f"cannot have both: {(error.details or {}).get('errmsg', error)}. One that PyModels "
+            f"made is dropped by ensure_indexes({schema.name}, drop=True); drop others by "
+            "storage.native"
+        ) from error
 
 
 def _is_ours(name: str) -> bool:

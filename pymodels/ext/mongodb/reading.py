@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.read_preferences import ReadPreference
 
 from pymodels.errors import StorageClosed, StorageError
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb.documents import key_reader
+from pymodels.ext.mongodb.documents import from_document, key_reader
 from pymodels.ext.mongodb.filters import Filter
 from pymodels.ext.mongodb.paths import is_known
 from pymodels.ext.mongodb.values import EXTRA, restore
 from pymodels.planning import Pair, Plan, matcher
+from pymodels.schema import Schema
 
 if TYPE_CHECKING:
     from pymodels.ext.mongodb.storage import Storage
+
+_MANY: Final = 5_000
+"""How many keys are asked for in one command."""
+
+_BATCH: Final = 1_000
+"""How many records are fetched at once: the server would send up to 16 MiB, and Python hold it."""
+
+_FIRST: Final = 101
+"""How many the server sends at first unless it is told otherwise."""
+
+
+def collection_in(storage: Storage, schema: Schema, session: Any) -> Any:
+    """Return the driver's collection; in a transaction it is the primary's, whatever is set."""
+    collection = storage.collection(schema)
+    if session is None or session.in_transaction:
+        return collection
+    return collection.with_options(read_preference=ReadPreference.PRIMARY)
+
+
+def read(storage: Storage, schema: Schema, keys: Sequence[Any], session: Any) -> list[Any | None]:
+    """Return the stored forms under *keys*, in their order, None for a key without a record."""
+    found: dict[Any, Any] = {}
+    wanted = list(dict.fromkeys(keys))
+    collection = collection_in(storage, schema, session)
+    for start in range(0, len(wanted), _MANY):
+        some = {"_id": {"$in": wanted[start : start + _MANY]}}
+        for document in collection.find(some, session=session):
+            key, stored = from_document(document)
+            found[key] = stored
+    return [found.get(key) for key in keys]
 
 
 def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
@@ -25,7 +58,7 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
     pid = os.getpid()
     read_key = key_reader(plan.schema, storage.name)
     wanted = plan.schema.key.type
-    seen, is_sure = _seen(plan), _sure(storage, plan)
+    seen, is_sure = None if session is not None else _seen(plan), _sure(storage, plan)
     last: Any = None
     with storage.named_errors():
         found = cursor(storage, plan, session)
@@ -61,7 +94,10 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
 
 
 def _seen(plan: Plan) -> set[Any] | None:
-    """Return where to note keys, if a record that changes meanwhile could be met twice."""
+    """Return where to note keys, if a record that changes meanwhile could be met twice.
+
+    Not asked for what is read in a session, where nothing changes meanwhile.
+    """
     if plan.native_order is None:
         return None if plan.native is None else set()
     return None if plan.native_order[0][0] == "_id" else set()
@@ -87,12 +123,13 @@ def _sure(storage: Storage, plan: Plan) -> Callable[[Any, Any], bool] | None:
 def cursor(storage: Storage, plan: Plan, session: Any) -> Any:
     """Return the driver's cursor over what *plan* finds."""
     fragment: Filter | None = plan.native
-    return storage.collection(plan.schema).find(
+    return collection_in(storage, plan.schema, session).find(
         {} if fragment is None else fragment.loose,
         projection(plan),
         sort=None if plan.native_order is None else list(plan.native_order),
         skip=plan.skip,
         limit=plan.most or 0,
+        batch_size=_BATCH if plan.most is None or plan.most > _FIRST else 0,
         allow_disk_use=True if plan.native_order else None,
         session=session,
     )

@@ -12,7 +12,12 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from pymodels.errors import TransactionsUnsupported
-from pymodels.ext.mongodb.client import is_standalone, is_transient, is_unknown_commit
+from pymodels.ext.mongodb.client import (
+    is_standalone,
+    is_transient,
+    is_undone_commit,
+    is_unknown_commit,
+)
 from pymodels.ext.mongodb.failures import Taken, taken
 from pymodels.storage import Prepared
 
@@ -54,7 +59,7 @@ def staged(storage: Storage, work: Callable[[Any], T]) -> tuple[Any, T]:
             abort(session)
             if is_standalone(error):
                 raise no_transactions(storage.name) from error
-            if not _again(error, end):
+            if not (is_transient(error) and _may_go_on(error, end)):
                 raise
         except BaseException:
             abort(session)
@@ -76,7 +81,7 @@ def whole(storage: Storage, work: Callable[[Any], T]) -> T:
         try:
             commit(session, end)
         except driver.PyMongoError as error:
-            if not _again(error, end) or is_unknown_commit(error):
+            if not (is_undone_commit(error) and _may_go_on(error, end)):
                 raise
             continue
         return result
@@ -84,17 +89,18 @@ def whole(storage: Storage, work: Callable[[Any], T]) -> T:
 
 def commit(session: Any, end: float) -> None:
     """Commit; ask again as long as it is unknown whether it was done."""
+    attempt = 0
     try:
         while True:
             try:
                 session.commit_transaction()
             except driver.PyMongoError as error:
-                if not is_unknown_commit(error) or time.monotonic() > end:
-                    raise
-                if isinstance(error, driver.ServerSelectionTimeoutError):
+                if not (is_unknown_commit(error) and _may_go_on(error, end)):
                     raise
             else:
                 return
+            attempt += 1
+            _wait(attempt)
     finally:
         session.end_session()
 
@@ -110,12 +116,9 @@ def abort(session: Any) -> None:
         session.end_session()
 
 
-def _again(error: driver.PyMongoError, end: float) -> bool:
-    return (
-        is_transient(error)
-        and not isinstance(error, driver.ServerSelectionTimeoutError)
-        and time.monotonic() < end
-    )
+def _may_go_on(error: driver.PyMongoError, end: float) -> bool:
+    """Tell whether it is worth while to ask again: there are servers, and there is time."""
+    return not isinstance(error, driver.ServerSelectionTimeoutError) and time.monotonic() < end
 
 
 def _wait(attempt: int) -> None:
@@ -141,7 +144,7 @@ class PreparedBatch(Prepared):
             try:
                 commit(session, end)
             except driver.PyMongoError as error:
-                if not _again(error, end) or is_unknown_commit(error):
+                if not (is_undone_commit(error) and _may_go_on(error, end)):
                     raise
                 whole(self._storage, self._work)  # the server forgot it: do it all again
 

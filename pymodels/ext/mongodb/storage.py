@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pymongo import errors as driver
 from pymongo.write_concern import WriteConcern
@@ -16,16 +16,18 @@ from pymodels.errors import (
     ModelError,
     SettingsError,
     TransactionError,
+    Unsupported,
 )
 from pymodels.expressions import Operation
 from pymodels.ext.mongodb import client as clients
-from pymodels.ext.mongodb import engine, grouping, indexes, reading, writing
+from pymodels.ext.mongodb import engine, grouping, indexes, reading, shapes, writing
 from pymodels.ext.mongodb.codec import Bson
 from pymodels.ext.mongodb.documents import from_document, key_reader, kind_of_key
 from pymodels.ext.mongodb.filters import Finder
 from pymodels.ext.mongodb.indexes import IndexReport
 from pymodels.ext.mongodb.sessions import PreparedBatch, no_transactions, whole
 from pymodels.ext.mongodb.settings import connection_settings
+from pymodels.ext.mongodb.transactions import Transaction
 from pymodels.ext.mongodb.unique import UniqueIndexes
 from pymodels.ext.mongodb.watching import ChangeFeed
 from pymodels.keys import KEY_KINDS, KeyKind
@@ -35,13 +37,10 @@ from pymodels.query import Query as CoreQuery
 from pymodels.schema import Schema
 from pymodels.storage import Prepared
 from pymodels.storage import Storage as CoreStorage
-from pymodels.transactions import Transaction
+from pymodels.transactions import Transaction as CoreTransaction
 from pymodels.watching import Feed
 
 M = TypeVar("M", bound=Model)
-
-_MANY: Final = 5_000
-"""How many keys are asked for in one command."""
 
 
 class Query(CoreQuery[Any]):
@@ -167,6 +166,7 @@ class Storage(CoreStorage):
         }
         self._kinds: dict[str, str] = {}
         self._collections: tuple[Any, dict[str, Any]] = (None, {})
+        self._shapes: dict[str, str] = {}
 
     # --- the connection ---------------------------------------------------------------------
 
@@ -197,10 +197,15 @@ class Storage(CoreStorage):
         collection = found.get(schema.collection)
         if collection is None:
             with self.named_errors():
-                collection = found[schema.collection] = self.native[
-                    self._checked_name(schema.collection)
-                ]
+                collection = self.native[self._checked_name(schema.collection)]
+                self._shapes[schema.collection] = shapes.look(self.name, collection)
+                found[schema.collection] = collection
         return collection
+
+    def shape(self, schema: Schema) -> str:
+        """Return what is special about a collection: "view", "capped", or "" for nothing."""
+        self.collection(schema)
+        return self._shapes.get(schema.collection, "")
 
     def name_of(self, collection: Any) -> str:
         """Return the name by which models know a collection."""
@@ -223,10 +228,10 @@ class Storage(CoreStorage):
     @property
     def revision(self) -> Any:
         self.check_open()
+        found = self.hello()
+        if "lastWrite" in found:
+            return found["lastWrite"]["opTime"]["ts"]
         with self.named_errors():
-            found = self.client.admin.command("hello")
-            if "lastWrite" in found:
-                return found["lastWrite"]["opTime"]["ts"]
             counters = self.client.admin.command("serverStatus")["opcounters"]
             return tuple(counters[name] for name in ("insert", "update", "delete"))
 
@@ -250,16 +255,8 @@ class Storage(CoreStorage):
         self.check_open()
         if len(keys) == 1:
             return [self.read_one(schema, keys[0])]
-        found: dict[Any, Any] = {}
-        wanted = list(dict.fromkeys(keys))
         with self.named_errors():
-            collection = self.collection(schema)
-            for start in range(0, len(wanted), _MANY):
-                some = {"_id": {"$in": wanted[start : start + _MANY]}}
-                for document in collection.find(some):
-                    key, stored = from_document(document)
-                    found[key] = stored
-        return [found.get(key) for key in keys]
+            return reading.read(self, schema, keys, None)
 
     def read_one(self, schema: Schema, key: Any) -> Any | None:
         self.check_open()
@@ -294,18 +291,28 @@ class Storage(CoreStorage):
         with self.named_errors():
             return reading.explain(self, plan)
 
-    def check_key_kind(self, schema: Schema) -> None:
+    def check_key_kind(self, schema: Schema, session: Any = None) -> None:
         """Raise ``ModelError`` if the collection has keys of another kind than *schema*."""
-        if self._kinds.get(schema.collection) == schema.key.name:
+        if self.has_keys(schema):
             return
         with self.named_errors():
-            one = self.collection(schema).find_one({}, {"_id": 1})
+            found = reading.collection_in(self, schema, session)
+            one = found.find_one({}, {"_id": 1}, session=session)
         if one is not None:
             key_reader(schema, self.name)(one["_id"])
             self._kinds[schema.collection] = schema.key.name
 
+    def has_keys(self, schema: Schema) -> bool:
+        """Tell whether the kind of keys of a collection is known, and the one that is declared."""
+        return self._kinds.get(schema.collection) == schema.key.name
+
     def watch(self, query: CoreQuery[M], after: str | None, wait: float | None) -> Feed[M]:
         self.check_open()
+        if self.shape(query.model.__schema__) == "view":
+            raise Unsupported(
+                f"{self.name}: {query.model.__name__} is read from a view of the server, which "
+                "tells of no changes: watch the collection that it is a view of"
+            )
         return ChangeFeed(self, query, after, wait)
 
     # --- writing ----------------------------------------------------------------------------
@@ -318,9 +325,8 @@ class Storage(CoreStorage):
             self._settle(changes)
             if not (len(changes) == 1 and writing.write_one(self, changes[0])):
                 whole(self, self._work(changes))
-        for change in changes:
-            if type(change) is Put:
-                self._kinds[change.schema.collection] = change.schema.key.name
+        if type(changes[0]) is Put:  # now there are keys, and of which kind is known
+            self._kinds[changes[0].schema.collection] = changes[0].schema.key.name
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
@@ -329,9 +335,11 @@ class Storage(CoreStorage):
             return PreparedBatch(self, self._work(changes))
 
     def _work(self, changes: Sequence[Change]) -> Callable[[Any], None]:
+        new = writing.new_records(changes)
+
         def work(session: Any) -> None:
-            if writing.are_new(changes):
-                writing.insert(self, changes, session)
+            if new is not None:
+                writing.insert(self, new, session)
                 return
             batch = writing.Batch(self, session)
             batch.read(changes)
@@ -344,9 +352,15 @@ class Storage(CoreStorage):
         """See to all that a transaction cannot do: indexes, and the kinds of keys."""
         self.waiting.check(self.name)
         for schema in {id(change.schema): change.schema for change in changes}.values():
+            if self.shape(schema) and not any(
+                change.schema.collection == schema.collection and writing.writes(change)
+                for change in changes
+            ):
+                continue  # it is only asked whether all is as it was
             self._settle_schema(schema)
 
     def _settle_schema(self, schema: Schema) -> None:
+        shapes.refuse_writes(self.name, self.collection(schema), self.shape(schema))
         self.check_key_kind(schema)
         self.unique.ensure(schema, self.collection(schema))
 
@@ -410,13 +424,17 @@ class Storage(CoreStorage):
 
     # --- transactions -----------------------------------------------------------------------
 
-    def begin(self) -> Transaction:
+    def begin(self) -> CoreTransaction:
         self.check_open()
-        if not self._has_transactions():
+        if self.current is not self:
+            return super().begin()  # a savepoint
+        hello = self.hello()
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise no_transactions(self.name)
-        return super().begin()
+        return Transaction(self, hello)
 
-    def _has_transactions(self) -> bool:
+    def hello(self) -> Mapping[str, Any]:
+        """Return what the server says of itself."""
         with self.named_errors():
-            found = self.client.admin.command("hello")
-        return "setName" in found or found.get("msg") == "isdbgrid"
+            found: Mapping[str, Any] = self.client.admin.command("hello")
+        return found

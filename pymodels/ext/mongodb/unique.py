@@ -27,7 +27,7 @@ SEPARATOR: Final = " + "
 _PLAIN: Final = frozenset(
     {"number", "text", "bool", "bytes", "uuid", "date", "time", "instant", "objectid"}
 )
-_EXISTS_ALREADY: Final = frozenset({85, 86})
+EXISTS_ALREADY: Final = frozenset({85, 86})
 
 
 class Computed:
@@ -131,7 +131,7 @@ class UniqueIndexes:
             ) from error
         except driver.OperationFailure as error:
             # Somebody else has made one on the same fields, under another name or with options.
-            if error.code not in _EXISTS_ALREADY:
+            if error.code not in EXISTS_ALREADY:
                 raise
 
     def _make_computed(self, schema: Schema, index: Index, collection: Any) -> None:

@@ -30,6 +30,8 @@ _KINDS: Final[dict[str, Any]] = {
     "delete": "deleted",
 }
 _NO_CHANGE_STREAMS: Final = frozenset({40573, 20, 166})
+_FORGOTTEN: Final = 286
+_NO_TOKEN: Final = frozenset({9, 15, 260, 40647, 40648, 40649, 50811})
 _STEP: Final = 0.5
 """How many seconds the server waits at most before it answers that there is nothing."""
 
@@ -65,6 +67,12 @@ class ChangeFeed(Feed[M], Generic[M]):
                     max_await_time_ms=int(step * 1000) or 1,
                 )
             except driver.OperationFailure as error:
+                if error.code == _FORGOTTEN:
+                    raise self._forgotten(error) from error
+                if after is not None and error.code in _NO_TOKEN:
+                    raise UsageError(
+                        f"watch goes on after the token of a change, which {after!r:.60} is not"
+                    ) from error
                 if error.code not in _NO_CHANGE_STREAMS:
                     raise
                 raise Unsupported(
@@ -87,7 +95,12 @@ class ChangeFeed(Feed[M], Generic[M]):
                     f"{self._storage.name}: this feed was begun by another process; begin one here"
                 )
             with self._storage.named_errors():
-                event = self._stream.try_next() if self._stream.alive else None
+                try:
+                    event = self._stream.try_next() if self._stream.alive else None
+                except driver.OperationFailure as error:
+                    if error.code != _FORGOTTEN:
+                        raise
+                    raise self._forgotten(error) from error
                 if event is None and not self._stream.alive:
                     raise StopIteration
             if event is not None:
@@ -96,6 +109,12 @@ class ChangeFeed(Feed[M], Generic[M]):
                     return change
             elif end is not None and time.monotonic() >= end:
                 raise StopIteration
+
+    def _forgotten(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"{self._storage.name}: the server does not remember so far back (its oplog is too "
+            f"short for that): read the records of {self._schema.name} anew, and watch from now on"
+        )
 
     def _change(self, event: Any) -> RecordChange[M] | None:
         """Return what an event is to the users of the model; None if it is nothing to them."""

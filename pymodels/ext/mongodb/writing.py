@@ -20,7 +20,12 @@ from pymodels import persistence
 from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
 from pymodels.errors import ValidationError
 from pymodels.ext.mongodb.client import OPTIONS, is_too_large
-from pymodels.ext.mongodb.documents import from_document, patch_update, to_document
+from pymodels.ext.mongodb.documents import (
+    from_document,
+    new_documents,
+    patch_update,
+    to_document,
+)
 from pymodels.ext.mongodb.failures import Taken, taken, value_taken
 from pymodels.ext.mongodb.guarding import unchanged
 from pymodels.ext.mongodb.values import ABSENT_MARK, EXTRA, TOUCHED, Version, identical
@@ -145,36 +150,58 @@ def _is_settled(change: Change) -> bool:
 # --- new records ----------------------------------------------------------------------------
 
 
-def are_new(changes: Sequence[Change]) -> bool:
-    """Tell whether a batch only stores new records, each once."""
-    return all(
-        isinstance(change, Put) and change.expect is Expect.ABSENT for change in changes
-    ) and len({(change.schema.collection, change.key) for change in changes}) == len(changes)
+def new_records(changes: Sequence[Change]) -> dict[str, dict[Any, Put]] | None:
+    """Return the records of a batch by collection and key; None if it does more than storing new.
 
-
-def insert(storage: Storage, changes: Sequence[Change], session: Any) -> None:
-    """Store new records, in one command for each collection (which the driver divides)."""
-    by_collection: dict[str, list[Change]] = {}
+    None too if it stores one twice.
+    """
+    found: dict[str, dict[Any, Put]] = {}
+    schema: Schema | None = None
+    mine: dict[Any, Put] = {}
     for change in changes:
-        by_collection.setdefault(change.schema.collection, []).append(change)
-    for name, puts in by_collection.items():
-        collection = storage.collection(puts[0].schema)
-        entries = storage.unique.entries if storage.unique.computed(name) else None
-        documents = [
-            to_document(put.key, put.stored, {} if entries is None else entries(name, put.stored))
-            for put in puts
-            if isinstance(put, Put)
-        ]
+        if type(change) is not Put or change.expect is not Expect.ABSENT:
+            return None
+        if change.schema is not schema:
+            schema = change.schema
+            mine = found.setdefault(schema.collection, {})
+        mine[change.key] = change
+    return found if sum(map(len, found.values())) == len(changes) else None
+
+
+def insert(storage: Storage, records: Mapping[str, Mapping[Any, Put]], session: Any) -> None:
+    """Store new records, in one command for each collection (which the driver divides)."""
+    for name, puts in records.items():
+        found = list(puts.values())
+        collection = storage.collection(found[0].schema)
+        if storage.unique.computed(name):
+            entries = storage.unique.entries
+            documents = [
+                to_document(put.key, put.stored, entries(name, put.stored)) for put in found
+            ]
+        else:
+            documents = new_documents(found)
         try:
             collection.insert_many(documents, ordered=False, session=session)
         except driver.BulkWriteError as error:
-            failure = value_taken(collection, puts, error)
+            failure = value_taken(collection, found, error)
             if failure is None:
                 raise
             raise failure from error
 
 
 # --- any batch ------------------------------------------------------------------------------
+
+
+def writes(change: Change) -> bool:
+    """Tell whether a change may write anything, and not only asks how a record is."""
+    if isinstance(change, Patch):
+        return bool(change.set or change.unset or change.operations)
+    return isinstance(change, Put) or change.expect is not Expect.ABSENT
+
+
+def is_same(before: Any, after: Any) -> bool:
+    """Tell whether a record stays as it is, or stays away."""
+    return before is after or identical(before, after)
 
 
 class Batch:
@@ -230,11 +257,21 @@ class Batch:
                     self._after[place] = None
 
     def write(self) -> None:
-        """Write what has become different, and touch what has to stay as it is."""
+        """Write what has become different, and touch what has to stay as it is meanwhile.
+
+        Where nothing has, all was as expected in one snapshot, and that is all that was asked.
+        """
         by_collection: dict[str, list[Any]] = {}
+        changed = False
         for (name, key), after in self._after.items():
-            by_collection.setdefault(name, []).append((key, self._before[name, key], after))
+            before = self._before[name, key]
+            changed = changed or not is_same(before, after)
+            by_collection.setdefault(name, []).append((key, before, after))
+        if not changed:
+            return
         for name, records in by_collection.items():
+            if self._storage.shape(self._schemas[name]):
+                continue  # nobody writes here, so there is nothing to be kept from others
             requests = self._requests(name, records)
             if not requests:
                 continue
@@ -263,7 +300,7 @@ class Batch:
                 gone.append(DeleteOne(mine))
             elif before is None:
                 new.append(InsertOne(to_document(key, after, unique.entries(name, after))))
-            elif before is after or identical(before, after):
+            elif is_same(before, after):
                 rest += [
                     UpdateOne(mine, {"$set": {f"{EXTRA}.{TOUCHED}": 1}}),
                     UpdateOne(mine, self._untouch(before, name)),
