@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import zlib
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
-from pymodels import maintenance
 from pymodels.batches import BatchWriter
 from pymodels.errors import (
     DuplicateKey,
@@ -30,14 +28,13 @@ from pymodels.errors import (
 )
 from pymodels.files import FileLock, failure
 from pymodels.held import Table, TableChanges
-from pymodels.heldindexes import IndexedStorage
-from pymodels.ordered import OrderedIndex
+from pymodels.journals import decode_journal, encode_journal
+from pymodels.ondemand import IndexedOnDemand
 from pymodels.schema import Schema
-from pymodels.tables import META, check_key_kind, records_table
+from pymodels.tables import META, records_table
 
 if TYPE_CHECKING:
-    from pymodels.byindex import ByIndex
-    from pymodels.models import Model
+    pass
 
 Bytes: TypeAlias = MutableMapping[bytes, bytes]
 
@@ -50,7 +47,7 @@ _MOST_CACHED: Final = 1 << 25
 """How many bytes of values are kept in memory once they were read or written."""
 
 
-class MappingStorage(IndexedStorage):
+class MappingStorage(IndexedOnDemand):
     r"""Records in a mapping from bytes to bytes.
 
     Args:
@@ -100,9 +97,6 @@ class MappingStorage(IndexedStorage):
         self._cached: deque[tuple[Table, bytes, int]] = deque()
         self._cached_bytes = 0
         self._lock: FileLock | None = None
-        # The collections whose indexes are kept, and those about which somebody has asked.
-        self._indexed: set[str] = set()
-        self._asked: set[str] = set()
         try:
             if lock is not None:
                 self._lock = FileLock(Path(lock), name, shared=read_only)
@@ -313,47 +307,6 @@ class MappingStorage(IndexedStorage):
         finally:
             batch.rollback()
 
-    # --- ordered indexes --------------------------------------------------------------------
-
-    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
-        return super().ordered_indexes(schema) if schema.collection in self._indexed else ()
-
-    def _native(self, schema: Schema) -> ByIndex | None:
-        if schema.collection not in self._asked and super().ordered_indexes(schema):
-            self._index(schema)
-        return super()._native(schema)
-
-    def build_indexes(
-        self, *models: type[Model], progress: maintenance.Progress | None = None
-    ) -> None:
-        for model in models:
-            self._native(model.__schema__)
-        super().build_indexes(*models, progress=progress)
-
-    def _index(self, schema: Schema) -> None:
-        """Make in memory what a model declares: its first query reads every record anyway."""
-        self.check_open()
-        turn = self.write_lock.try_acquire()
-        if turn is None:
-            return  # somebody writes, who may be waiting for this thread
-        name = schema.collection
-        try:
-            batch = self.batch()
-            catalog = self.catalog(batch, name)
-            if catalog is not None:
-                check_key_kind(catalog.record, schema, self.name)
-                maintenance.begin_anew(self, batch, catalog, name, super().ordered_indexes(schema))
-                with self.applying:
-                    revision = self._revision
-                    batch.apply()
-                    self._revision = revision  # the records are as they were
-            self._indexed.add(name)
-        except (RecordInvalid, StorageInvalid):
-            self.catalogs.pop(name, None)  # whoever comes to that record is told
-        finally:
-            self._asked.add(name)
-            turn.release()
-
     # --- reading ----------------------------------------------------------------------------
 
     def new_table(self, name: str) -> Table:
@@ -432,7 +385,7 @@ class MappingStorage(IndexedStorage):
         noted = self.journal and len(entries) > 1
         try:
             if noted:
-                mapping[JOURNAL] = _encode_journal(before)
+                mapping[JOURNAL] = encode_journal(before)
                 self._sync_if_wanted()
             self._put(entries)
             self._sync_if_wanted()
@@ -480,7 +433,7 @@ class MappingStorage(IndexedStorage):
         """Take back the batch that a writer was killed in."""
         if JOURNAL not in self._mapping:
             return
-        before = _decode_journal(self._mapping[JOURNAL])
+        before = decode_journal(self._mapping[JOURNAL])
         if self.read_only:
             raise StorageError(
                 f"{self.name}: a writer was killed in the middle of a batch; open it for writing "
@@ -544,17 +497,3 @@ class _Entries(Table):
         super().put(key, b"")
         if value:
             self._storage.cache(self, key, value)
-
-
-def _encode_journal(before: Mapping[bytes, bytes | None]) -> bytes:
-    data = msgspec.msgpack.encode(list(before.items()))
-    return zlib.crc32(data).to_bytes(4, "big") + data
-
-
-def _decode_journal(data: bytes) -> dict[bytes, bytes | None]:
-    """Return what a batch has overwritten; nothing if it was killed before that was noted."""
-    content = data[4:]
-    if zlib.crc32(content) != int.from_bytes(data[:4], "big"):
-        return {}
-    pairs = msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes | None]])
-    return dict(pairs)
