@@ -18,7 +18,7 @@ from pymodels.ext._tokyo.catalog import (
     declared_indexes,
     with_misfits,
 )
-from pymodels.ext._tokyo.columns import column_name, to_columns, types_of
+from pymodels.ext._tokyo.columns import MISFITS, column_name, to_columns, types_of
 from pymodels.ext._tokyo.keys import own_key
 from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
 from pymodels.schema import Schema
@@ -164,6 +164,8 @@ class TableWriter:
                 self.batch.changes[FORMAT_KEY] = {b"version": b"%d" % FORMAT}
         for field, index in new_indexes.items():
             self.batch.new_indexes[column_name(field)] = index.kind
+        if new_indexes:  # which are only of use if what they do not hold is found as fast
+            self.batch.new_indexes[MISFITS] = "lexical"
 
     def records(self, schema: Schema) -> Iterator[tuple[bytes, Columns]]:
         """Yield all records of a collection as they were before this batch."""

@@ -63,7 +63,7 @@ class Table(Protocol):
 
 
 EVERYTHING: Final = Search(((),))
-_MISFIT: Final = Search(((Cond(MISFITS, "STRBW", b"|"),),))
+_MISFIT: Final = Search(((Cond(MISFITS, "STRBW", b"|"),),), frozenset({MISFITS}))
 
 
 def check_adopted(names: Any) -> None:
