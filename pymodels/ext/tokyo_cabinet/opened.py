@@ -300,9 +300,15 @@ class OpenTable(OpenFile):
         return self.get_many([key])[0]
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[dict[bytes, bytes] | None]:
-        with self.reading():
+        self._check_process()
+        with self.lock:  # as in `reading`, at less than half its price
+            if self.closed:
+                self.gone()
             joined = self.database.joined
-            found = [joined(key) for key in keys]
+            try:
+                found = [joined(key) for key in keys]
+            except Error as error:
+                fail(error, self.name)
         return [parted(one) if isinstance(one, bytes) else one for one in found]
 
     def search(
