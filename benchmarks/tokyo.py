@@ -286,9 +286,7 @@ class InTyrant(Library):
         from tests.tyrants import Tyrant
 
         self.server = Tyrant(folder / "library.tct")
-        super().__init__(
-            "PyModels, Tyrant", "pymodels.ext.tokyo_tyrant", socket=self.server.socket
-        )
+        super().__init__("PyModels, Tyrant", "pymodels.ext.tokyo_tyrant", socket=self.server.socket)
 
     def update(self, keys: Sequence[str]) -> None:
         people = self.storage.get_many(Person, keys).values()

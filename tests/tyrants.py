@@ -44,6 +44,8 @@ def start(host: Path | str, path: Path | str) -> int:
                 text=True,
             )
             atexit.register(_close, nursery)
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
         nursery.stdin.write(f"{Path.cwd()}\t{host}\t{path}\n")
         nursery.stdin.flush()
         pid = int(nursery.stdout.readline())
@@ -52,6 +54,8 @@ def start(host: Path | str, path: Path | str) -> int:
 
 
 def _close(nursery: subprocess.Popen[str]) -> None:
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
     nursery.stdin.close()
     nursery.wait(10)
     nursery.stdout.close()

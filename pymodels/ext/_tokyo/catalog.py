@@ -11,8 +11,8 @@ import msgspec
 
 from pymodels.errors import ModelError
 from pymodels.ext._tokyo.columns import MISFITS, column_name, noted
+from pymodels.ext._tokyo.conditions import EXACT_NUMBER, index_kind, letters_of
 from pymodels.ext._tokyo.keys import prefix_of
-from pymodels.ext._tokyo.native import EXACT_NUMBER, index_kind, letters_of
 from pymodels.indexes import IndexRecord
 from pymodels.schema import Schema
 

@@ -20,7 +20,7 @@ from pymodels.errors import (
     StorageReadOnly,
 )
 from pymodels.ext._tokyo.columns import parted
-from pymodels.ext._tokyo.native import Conjunction, Search
+from pymodels.ext._tokyo.searching import Step, Table
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error, TDBQuery
 from pymodels.ext.tokyo_cabinet.files import (
@@ -47,6 +47,9 @@ OPERATIONS: Final[Mapping[str, int]] = {
         *("STREQ", "STRINC", "STRBW", "STREW", "STROREQ", "STRRX"),
         *("NUMEQ", "NUMGT", "NUMGE", "NUMLT", "NUMLE", "NUMBT", "NUMOREQ", "FTSPH"),
     )
+}
+ORDERS: Final[Mapping[str, int]] = {
+    name: getattr(tokyo, f"TDBQO{name}") for name in ("STRASC", "STRDESC", "NUMASC", "NUMDESC")
 }
 _INDEX_FILES: Final = {"lex": "lexical", "dec": "decimal", "tok": "token", "qgr": "qgram"}
 
@@ -234,7 +237,7 @@ class OpenFile:
                     self._guard.release()
 
 
-class OpenTable(OpenFile):
+class OpenTable(OpenFile, Table):
     """A table that is open."""
 
     database: TDB
@@ -277,27 +280,10 @@ class OpenTable(OpenFile):
     def set_index(self, column: bytes, kind: str) -> None:
         """Make an index, if it is not there."""
         if (column, kind) not in self.indexes:
+            self.refuse_empty(column)
             with self.writing():
-                if column:
-                    self._refuse_empty(column)
                 self.database.setindex(column, INDEX_KINDS[kind])
             self.indexes = {*self.indexes, (column, kind)}
-
-    def _refuse_empty(self, column: bytes) -> None:
-        """Raise ``StorageInvalid`` for what the library would end the process at."""
-        query = self.database.query()
-        query.filter(column, tokyo.TDBQCSTREQ | tokyo.TDBQCNOIDX, b"")
-        query.limit(1)
-        found = query.search()
-        if found:
-            raise StorageInvalid(
-                f"{self.name}: the record {found[0]!r}, which another program wrote, has an empty "
-                f"column {column.decode('utf-8', 'replace')!r}, and Tokyo Cabinet cannot index "
-                "that: save it through its model, or remove the column there"
-            )
-
-    def get(self, key: bytes) -> dict[bytes, bytes] | None:
-        return self.get_many([key])[0]
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[dict[bytes, bytes] | None]:
         self._check_process()
@@ -311,59 +297,48 @@ class OpenTable(OpenFile):
                 fail(error, self.name)
         return [parted(one) if isinstance(one, bytes) else one for one in found]
 
-    def search(
+    def has_index(self, column: bytes, watched: frozenset[bytes]) -> bool:
+        return any((column, kind) in self.indexes for kind in INDEX_KINDS)
+
+    def ask(
         self,
-        prefix: bytes,
-        search: Search,
-        *,
-        descending: bool | None,
+        queries: Sequence[Sequence[Step]],
+        order: tuple[bytes, str] | None = None,
         skip: int = 0,
         most: int | None = None,
     ) -> list[bytes]:
-        shown, cut, _ = prefix.partition(b"\0")  # the engine stops reading there
-        alone = len(search.searches) == 1 and not cut
         with self.reading():
-            queries = [self._query(shown, conds, search.watched) for conds in search.searches]
-            if alone:
-                if descending is not None:
-                    queries[0].sort("", tokyo.TDBQOSTRDESC if descending else tokyo.TDBQOSTRASC)
-                if skip or most is not None:
-                    queries[0].limit(-1 if most is None else most, skip)
-                return queries[0].search()
-            found = self.database.metasearch(queries)
-        if cut:
-            found = [key for key in found if key.startswith(prefix)]
-        found.sort(reverse=bool(descending))
-        found = found[skip:]
-        return found if most is None else found[:most]
+            made = [self._query(steps) for steps in queries]
+            if len(made) > 1:
+                return self.database.metasearch(made)
+            return self._limited(made[0], order, skip, most).search()
 
-    def _query(self, prefix: bytes, conds: Conjunction, watched: frozenset[bytes]) -> TDBQuery:
+    def hint(self, query: Sequence[Step], order: tuple[bytes, str] | None, most: int | None) -> str:
+        with self.reading():
+            made = self._limited(self._query(query), order, 0, most)
+            made.search()
+            return made.hint().strip()
+
+    def _query(self, steps: Sequence[Step]) -> TDBQuery:
         query = self.database.query()
-        found_by_index = False
-        for cond in conds:
-            operation = OPERATIONS[cond.operation]
-            if cond.negated:
+        for step in steps:
+            operation = OPERATIONS[step.operation]
+            if step.is_negated:
                 operation |= tokyo.TDBQCNEGATE
-            elif cond.avoids_index(watched):
+            elif step.avoids_index:
                 operation |= tokyo.TDBQCNOIDX
-            elif any((cond.column, kind) in self.indexes for kind in INDEX_KINDS):
-                found_by_index = True
-            query.filter(cond.column, operation, cond.operand)
-        if prefix:
-            # Two indexes at once would make the engine list the whole collection first.
-            by_key = tokyo.TDBQCSTRBW | (tokyo.TDBQCNOIDX if found_by_index else 0)
-            query.filter("", by_key, prefix)
+            query.filter(step.column, operation, step.operand)
         return query
 
-    def explain(self, prefix: bytes, search: Search) -> str:
-        """Return what the library says of how it goes about a search."""
-        told = []
-        for conds in search.searches:
-            with self.reading():
-                query = self._query(prefix, conds, search.watched)
-                query.search()
-                told.append(query.hint().strip())
-        return "\n".join(told)
+    @staticmethod
+    def _limited(
+        query: TDBQuery, order: tuple[bytes, str] | None, skip: int, most: int | None
+    ) -> TDBQuery:
+        if order is not None:
+            query.sort(order[0], ORDERS[order[1]])
+        if skip or most is not None:
+            query.limit(-1 if most is None else most, skip)
+        return query
 
     def apply_with_indexes(
         self, changes: Mapping[bytes, Any], indexes: Mapping[bytes, str]

@@ -17,7 +17,6 @@ from pymodels.changes import Change
 from pymodels.concurrency import WriteLock
 from pymodels.errors import SettingsError, StorageError, StorageInvalid
 from pymodels.ext._tokyo.batches import TableBatch
-from pymodels.ext._tokyo.native import Search
 from pymodels.ext._tokyo.storage import TableQuery, TableStorage, check_adopted
 from pymodels.ext._tokyo.unfinished import BATCH, LOCK, finishing, read_state
 from pymodels.ext.tokyo_cabinet import binding as tokyo
@@ -25,7 +24,6 @@ from pymodels.ext.tokyo_cabinet.files import KINDS, Copies, check_path, forget_i
 from pymodels.ext.tokyo_cabinet.opened import OpenBytes, OpenFile, OpenTable, Tuning
 from pymodels.ext.tokyo_cabinet.tables import FileView, start_of
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
-from pymodels.planning import Plan
 from pymodels.query import Query as CoreQuery
 from pymodels.storage import Prepared
 from pymodels.storage import Storage as CoreStorage
@@ -325,13 +323,6 @@ class TableFile(Storage, TableStorage):
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         return self.stage(changes)
-
-    def explain(self, plan: Plan) -> Mapping[str, Any]:
-        """Say what the library does for a search."""
-        told = dict(super().explain(plan))
-        if isinstance(plan.native, Search):
-            told["engine"] = self.table().explain(self.place(plan.schema).prefix, plan.native)
-        return told
 
     def vanish(self) -> None:
         super().vanish()

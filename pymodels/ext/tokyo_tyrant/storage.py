@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from pymodels.errors import SettingsError, StorageError, StorageInvalid
 from pymodels.ext._tokyo.batches import TableBatch
-from pymodels.ext._tokyo.native import Search
 from pymodels.ext._tokyo.storage import TableQuery, TableStorage, check_adopted
-from pymodels.ext._tokyo.unfinished import BATCH, LOCK, BatchState
+from pymodels.ext._tokyo.unfinished import BATCH, LOCK, BatchState, Columns
 from pymodels.ext.tokyo_tyrant.client import RDB, Error
 from pymodels.ext.tokyo_tyrant.locks import Held, LockRecord
 from pymodels.ext.tokyo_tyrant.protocol import Address
 from pymodels.ext.tokyo_tyrant.table import ServedTable
-from pymodels.planning import Plan
 from pymodels.query import Query as CoreQuery
 
 _PATIENCE: Final = 60.0
@@ -155,12 +153,14 @@ class Storage(TableStorage):
             self.forget_catalogs()
         self._epoch = state.epoch
 
-    def explain(self, plan: Plan) -> Mapping[str, Any]:
-        """Say what the engine does for a search."""
-        told = dict(super().explain(plan))
-        if isinstance(plan.native, Search):
-            told["engine"] = self._table.explain(self.place(plan.schema).prefix, plan.native)
-        return told
+    def settled_revision(self) -> tuple[bytes, int]:
+        state = self._table.settled()
+        self.note_epoch(state)
+        return state.revision
+
+    def read_at(self, keys: Sequence[bytes]) -> tuple[Sequence[Columns | None], Any]:
+        found, state = self._table.get_at(keys)
+        return found, state.revision
 
     # --- the file as a whole ----------------------------------------------------------------
 
