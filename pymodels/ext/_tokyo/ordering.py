@@ -80,6 +80,13 @@ def engine_order(
     return EngineOrder(column, letters, terms[0].descending, descending, terms[0].nulls_first)
 
 
+def page_request(prefix: bytes, search: Search, order: EngineOrder, most: int) -> Request:
+    """Return what the engine is asked for: the first records that have a value."""
+    conds = (*search.searches[0], *type_conditions(order.column, order.letters))
+    whole = Search((conds,), search.watched | {order.column})
+    return Request(prefix, whole, most=most, by=order.by)
+
+
 class Page:
     """Some records of a collection in the order of a column.
 
@@ -97,6 +104,7 @@ class Page:
         self._table = table
         self._prefix = prefix
         self._order = order
+        self._search = search
         self._conds: Conjunction = search.searches[0]
         self._watched = search.watched | {order.column}
         self._has_gaps = gaps is not None and _entry(order.column) in gaps.get(_GAPS, b"")
@@ -149,13 +157,7 @@ class Page:
         """Return the keys of the first records that have a value, in order."""
         order = self._order
         fits = type_conditions(order.column, order.letters)
-        request = Request(
-            self._prefix,
-            Search(((*self._conds, *fits),), self._watched),
-            most=most,
-            by=order.by,
-        )
-        keys = self._table.search(request)
+        keys = self._table.search(page_request(self._prefix, self._search, order, most))
         rows = self._read(keys)
         if rows and len(keys) == most:
             last = (min if order.descending else max)(value for value, _ in rows)

@@ -28,7 +28,7 @@ from pymodels.ext._tokyo.columns import column_name
 from pymodels.ext._tokyo.conditions import Search
 from pymodels.ext._tokyo.finding import Finding, chunked, is_page, relied_on
 from pymodels.ext._tokyo.native import TableNative
-from pymodels.ext._tokyo.ordering import EngineOrder
+from pymodels.ext._tokyo.ordering import EngineOrder, page_request
 from pymodels.ext._tokyo.places import CollectionKeys
 from pymodels.ext._tokyo.searching import EVERYTHING, Request, Table
 from pymodels.keys import KeyKind, kind_named
@@ -257,8 +257,8 @@ class TableStorage(Storage):
         prefix, order = self.place(plan.schema).prefix, plan.native_order
         if isinstance(order, EngineOrder):
             search = plan.native or EVERYTHING
-            page = Request(prefix, search, most=plan.skip + (plan.most or 0), by=order.by)
-            told["engine"] = self.table().explain(page)
+            most = plan.skip + (plan.most or 0)
+            told["engine"] = self.table().explain(page_request(prefix, search, order, most))
         elif isinstance(plan.native, Search):
             told["engine"] = self.table().explain(Request(prefix, plan.native))
         return told
