@@ -30,7 +30,8 @@ def start(host: Path | str, path: Path | str) -> int:
     """Start a server of *path* on a Unix socket; return the id of its process."""
     if PROGRAM:
         command = [PROGRAM, "-host", str(host), "-port", "0", "-thnum", "16", str(path)]
-        program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        # Python ignores the signal of a full disk, and so does its child: writing fails instead.
+        program = subprocess.Popen(command, stdout=subprocess.DEVNULL, restore_signals=False)
         pid = program.pid
         _programs[pid] = program
         atexit.register(end, pid, signal.SIGKILL)
