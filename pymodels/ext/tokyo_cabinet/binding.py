@@ -36,7 +36,7 @@ from pymodels.ext.tokyo_cabinet.library import (
     taken_map,
 )
 
-__all__ = ["BDB", "HDB", "INT_MAX", "TDB", "BDBCursor", "Error", "TDBQuery"]
+__all__ = ["BDB", "HDB", "INT_MAX", "TDB", "BDBCursor", "Error", "TDBQuery", "message"]
 
 # Error codes.
 TCESUCCESS, TCETHREAD, TCEINVALID, TCENOFILE, TCENOPERM, TCEMETA, TCERHEAD = range(7)
@@ -163,6 +163,15 @@ class _Database:
     def begin(self) -> None:
         """Begin a transaction."""
         self._checked(self._call("tranbegin", self.handle))
+
+    def memsync(self, physically: bool = False) -> None:
+        """Have what is kept in memory written to the file; while no thread uses it."""
+        self._checked(self._call("memsync", self.handle, physically))
+
+    def abandon(self) -> None:
+        """Leave the handle as it is for ever: what is in its memory is not to be written."""
+        self._is_open = False
+        self._handle = None
 
     def commit(self) -> None:
         """End the transaction, and keep what it wrote."""

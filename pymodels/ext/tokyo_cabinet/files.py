@@ -15,14 +15,24 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pymodels.errors import SettingsError, StorageBusy, StorageError, StorageInvalid
+from pymodels.ext.tokyo_cabinet.library import functions
 
 _MAGIC: Final = b"ToKyO CaBiNeT\n"
 _HEADER: Final = 256
+_FLAGS: Final = 33
+_OPEN_OR_BROKEN: Final = 0b11
 KINDS: Final = {"HASH": 0, "BTREE": 1, "TABLE": 3}
 _LETTERS: Final = {number: kind for kind, number in KINDS.items()}
+
+_LOG_HEADER: Final = 8
+_LOG_ENTRIES: Final[tuple[tuple[struct.Struct, Literal["little", "big"]], ...]] = (
+    (struct.Struct("<QI"), "little"),
+    (struct.Struct(">QI"), "big"),
+)
+"""Where an entry of a log belongs in the file, and how long it is."""
 
 _OPEN: Final[set[tuple[int, int]]] = set()
 _OPEN_LOCK: Final = threading.Lock()
@@ -47,10 +57,41 @@ def index_files(path: Path) -> list[Path]:
     )
 
 
-def leftovers(path: Path) -> bool:
-    """Tell whether a process died while it wrote: its log is there, and not empty."""
-    logs = [path.with_name(f"{one.name}.wal") for one in (path, *index_files(path))]
-    return any(log.exists() and log.stat().st_size > 0 for log in logs)
+def was_not_closed(path: Path) -> bool:
+    """Tell whether whoever had the file open has died, or could not write to it.
+
+    Its indexes may then be behind, or ahead: a server keeps what is new of them in its memory.
+    """
+    for file in (path, *index_files(path)):
+        with file.open("rb") as opened:
+            header = opened.read(_HEADER)
+        if len(header) == _HEADER and header[_FLAGS] & _OPEN_OR_BROKEN:
+            return True
+    return False
+
+
+def mend_logs(files: list[Path]) -> None:
+    """Cut off what a full disk left of the last entry of each log.
+
+    The library would undo all entries before it, and then go on as if it had not. What belongs to
+    an entry is only written after it, so that nothing is missed.
+    """
+    for file in files:
+        log = file.with_name(f"{file.name}.wal")
+        if not log.exists() or not (length := log.stat().st_size):
+            continue
+        with log.open("r+b") as opened:
+            size = opened.read(_LOG_HEADER)
+            # The library is built with either order of bytes; the wrong one makes the size vast.
+            entry = min(_LOG_ENTRIES, key=lambda one: int.from_bytes(size, one[1]))[0]
+            whole = opened.tell()
+            while len(head := opened.read(entry.size)) == entry.size:
+                end = opened.tell() + entry.unpack(head)[1]
+                if end > length:
+                    break
+                whole = opened.seek(end)
+            if whole < length:
+                opened.truncate(whole)
 
 
 def check_file(path: Path, kind: str, name: str) -> None:
@@ -82,6 +123,12 @@ def check_file(path: Path, kind: str, name: str) -> None:
         )
 
 
+def reserve(file: int) -> None:
+    """Have the file system set aside all that a file consists of."""
+    with suppress(OSError):
+        os.posix_fallocate(file, 0, os.fstat(file).st_size)
+
+
 class Guard:
     """Keeps a path for this process: nobody opens it twice, and the lock is not lost."""
 
@@ -101,13 +148,22 @@ class Guard:
 
         The library writes there through a map, and a full disk would kill the process.
         """
-        with suppress(OSError):
-            os.posix_fallocate(self._file, 0, os.fstat(self._file).st_size)
+        reserve(self._file)
 
     def hold(self) -> None:
         """Take the lock anew, which the library may have lost by closing the file."""
         with suppress(OSError):
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def let_go(self, files: list[Path]) -> None:
+        """Close what the library has open of *files*, whose handle nobody will use again."""
+        for file in files:
+            functions.tcpathunlock(os.fsencode(file.resolve()))
+        names = {one.resolve() for file in files for one in (file, Path(f"{file}.wal"))}
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                if int(link.name) != self._file and link.readlink() in names:
+                    os.close(int(link.name))
 
     def release(self) -> None:
         """Let others open the path; the library must have closed it."""
@@ -153,6 +209,9 @@ class Copies:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for file in files:
             copied(file, folder / file.name)
+            with (folder / file.name).open("r+b") as copy:  # nobody has that open, nor has died
+                copy.seek(_FLAGS)
+                copy.write(b"\0")
         self._made.append((folder, mark))
         return folder, lock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from abc import abstractmethod
@@ -27,13 +28,19 @@ from pymodels.ext.tokyo_cabinet.files import (
     Guard,
     check_file,
     index_files,
-    leftovers,
+    mend_logs,
     refuse_second,
+    reserve,
+    was_not_closed,
 )
 from pymodels.ext.tokyo_cabinet.locks import ReadersOrWriter
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_UNWRITTEN: Final = _FULL | {errno.EIO}
 _DAMAGED: Final = frozenset({tokyo.TCEMETA, tokyo.TCERHEAD, tokyo.TCEREAD, tokyo.TCESEEK})
+
+_NAMED: Final = frozenset({tokyo.TCENOFILE, tokyo.TCENOPERM, tokyo.TCEINVALID, tokyo.TCEKEEP})
+"""What has nothing to do with room, whatever the system said last."""
 
 INDEX_KINDS: Final[Mapping[str, int]] = {
     "lexical": tokyo.TDBITLEXICAL,
@@ -73,7 +80,7 @@ def fail(error: Error, name: str) -> NoReturn:
             f"{name} is open in another process ({text}): one at a time can have it. Close it "
             "there, or serve it with ttserver and use pymodels.ext.tokyo_tyrant"
         ) from error
-    if code in (tokyo.TCEWRITE, tokyo.TCETRUNC, tokyo.TCEMMAP) and error.errno in _FULL:
+    if error.errno in _FULL and code not in _NAMED:
         raise StorageFull(
             f"{name}: no space is left ({text}); nothing of this batch was stored"
         ) from error
@@ -89,6 +96,17 @@ def fail(error: Error, name: str) -> NoReturn:
             f"{name} is damaged ({text}): restore it from a copy, or try tctmgr optimize"
         ) from error
     raise StorageError(f"{name}: {text}") from error
+
+
+def check_written() -> None:
+    """Raise ``Error`` if the system refused to write since ``errno`` was set to 0.
+
+    The library compares the -1 of a failed ``pwrite`` without its sign, and takes it for success:
+    on a full disk it would lose whatever is put in, and never say so.
+    """
+    errno = ctypes.get_errno()
+    if errno in _UNWRITTEN:
+        raise Error(tokyo.TCEWRITE, f"{tokyo.message(tokyo.TCEWRITE)}: {os.strerror(errno)}", errno)
 
 
 class OpenFile:
@@ -112,7 +130,9 @@ class OpenFile:
             raise StorageError(f"{name} does not exist; read_only=True makes no file")
         elif not path.parent.is_dir():
             raise StorageError(f"{name} cannot be made: there is no folder {path.parent}")
-        self.died_writing = self.was_there and not read_only and leftovers(path)
+        self.was_killed = self.was_there and not read_only and was_not_closed(path)
+        if self.was_killed:
+            mend_logs(self.files())
         self.read_only = read_only
         self._mode = tokyo.TDBOLCKNB | (
             tokyo.TDBOREADER if read_only else tokyo.TDBOWRITER | tokyo.TDBOCREAT
@@ -157,8 +177,10 @@ class OpenFile:
         with self.lock.writing():
             if self.closed:
                 self.gone()
+            ctypes.set_errno(0)
             try:
                 yield
+                check_written()
             except Error as error:
                 fail(error, self.name)
 
@@ -176,18 +198,40 @@ class OpenFile:
             return
         with self.writing():
             database = self.database
-            database.begin()
+            is_written = False
             try:
+                database.begin()
                 for key, value in changes.items():
                     if value is None:
                         database.remove(key)
                     else:
                         database.put(key, value)
+                database.memsync()  # a tree keeps its pages until then
+                check_written()
+                is_written = True
                 database.commit()
+                check_written()
             except BaseException:
-                with suppress(Error):
-                    database.abort()
+                self.start_again(halfway=is_written)
                 raise
+
+    def start_again(self, *, halfway: bool) -> None:
+        """Open the file anew, as after a kill: its logs bring it back to where a batch began.
+
+        The library's own way back leaves a tree damaged where some of its pages were written, and
+        it dies of that when it closes the file.
+        """
+        files = self.files()
+        self.database.abandon()
+        self._guard.let_go(files)
+        mend_logs(files)
+        try:
+            self._open()
+        except StorageError:
+            self.closed = True
+            self._guard.release()
+            raise
+        self._guard.hold()
 
     def sync(self) -> None:
         """Have everything written to the device."""
@@ -246,7 +290,7 @@ class OpenTable(OpenFile, Table):
         super().__init__(path, kind, name, read_only=read_only, tuning=tuning)
         self.indexes = self._found_indexes()
         try:
-            if self.died_writing:
+            if self.was_killed:
                 self._rebuild()
             if not read_only and (b"", "lexical") not in self.indexes:
                 self.set_index(b"", "lexical")
@@ -271,18 +315,37 @@ class OpenTable(OpenFile, Table):
         return found
 
     def _rebuild(self) -> None:
-        """Make the indexes anew: each has a log of its own, and may be a batch behind or ahead."""
+        """Make the indexes anew, which may be behind the records, or ahead of them."""
+        with self.writing():
+            self._remake()
+
+    def _remake(self) -> None:
         for column, kind in sorted(self.indexes):
-            with self.writing():
-                self.database.setindex(column, tokyo.TDBITVOID)
-                self.database.setindex(column, INDEX_KINDS[kind])
+            self.database.setindex(column, tokyo.TDBITVOID)
+            self.database.setindex(column, INDEX_KINDS[kind])
+
+    def start_again(self, *, halfway: bool) -> None:
+        super().start_again(halfway=halfway)
+        if halfway:  # some of the files may have the batch
+            self._remake()
 
     def set_index(self, column: bytes, kind: str) -> None:
         """Make an index, if it is not there."""
         if (column, kind) not in self.indexes:
             self.refuse_empty(column)
             with self.writing():
-                self.database.setindex(column, INDEX_KINDS[kind])
+                before = self.files()
+                try:
+                    self.database.setindex(column, INDEX_KINDS[kind])
+                    check_written()
+                except Error:
+                    with suppress(Error):  # a part of it would find a part of the records
+                        self.database.setindex(column, tokyo.TDBITVOID)
+                    raise
+                for file in self.files():
+                    if file not in before:  # it is written through a map, as the table is
+                        with file.open("r+b") as made:
+                            reserve(made.fileno())
             self.indexes = {*self.indexes, (column, kind)}
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[dict[bytes, bytes] | None]:

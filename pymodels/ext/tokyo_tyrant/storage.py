@@ -236,6 +236,7 @@ class ServedBatch(TableBatch):
         if self._sync:
             with served.asking() as client:
                 client.sync()
+            served.check_kept(changes)
 
     def remove_everything(self) -> None:
         """Remove all records but the lock, which the command of that name would remove too."""

@@ -185,6 +185,21 @@ class ServedTable(Table):
                     part, size = [], 0
             client.changed("putlist", [*part, BATCH, joined(last.columns())])
 
+    def check_kept(self, changes: Sequence[tuple[bytes, Columns | None]]) -> None:
+        """Raise ``StorageFull`` if the server has not what it acknowledged.
+
+        On a full disk the library it stands on takes writes that failed for done.
+        """
+        for start in range(0, len(changes), _PART_RECORDS):
+            part = changes[start : start + _PART_RECORDS]
+            found = self._looked([key for key, _ in part])[1]
+            for key, columns in part:
+                if found.get(key) != columns:
+                    raise StorageFull(
+                        f"{self.name} has not kept the record {key!r}, which it acknowledged: is "
+                        "the server's disk full?"
+                    )
+
 
 def _step(*parts: bytes) -> bytes:
     return b"\0".join(parts)
@@ -220,6 +235,6 @@ def fail(error: Exception, name: str) -> NoReturn:
             "running there, and whether host, port or socket are right"
         ) from error
     text = str(error)
-    if "write error" in text or "ftruncate" in text or "truncate" in text:
+    if any(f"{what} error" in text for what in ("trunc", "write", "read", "mmap")):
         raise StorageFull(f"{name}: {text}: is the server's disk full?") from error
     raise StorageError(f"{name}: {text}; the server's log says more") from error
