@@ -90,7 +90,9 @@ def _is_gone(pid: int) -> bool:
     if pid in _programs:
         return _programs[pid].poll() is not None
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        is_zombie = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        # Its other threads may still be ending, and until then its files are locked.
+        return is_zombie and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
     except OSError:
         return True
 
