@@ -44,6 +44,13 @@ class Catalog(msgspec.Struct):
         """The columns that find records, and the letters of what their indexes are trusted with."""
         return {column_name(field): index.letters for field, index in self.indexes.items()}
 
+    @property
+    def tokens(self) -> frozenset[bytes]:
+        """The columns of which the words are indexed."""
+        return frozenset(
+            column_name(field) for field, index in self.indexes.items() if index.kind == "token"
+        )
+
 
 def catalog_key(collection: str) -> bytes:
     """Return where a collection is remembered."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from pymodels.ext._tokyo.columns import TYPES, noted, plain_number
-from pymodels.kinds import Kind
+from pymodels.kinds import Kind, is_list_of_text
 
 EXACT_NUMBER: Final = 2**53
 """Up to here the engine compares whole numbers exactly, whatever type it uses for that."""
@@ -64,6 +64,8 @@ def letters_of(kind: Kind) -> str:
 
     ``s`` is text, which has no letter there, or ``e`` if it is empty.
     """
+    if is_list_of_text(kind):
+        return "j"
     if kind.is_open or len(kind.families) != 1:
         return ""
     (family,) = kind.families
@@ -80,6 +82,8 @@ def letters_of(kind: Kind) -> str:
 def index_kind(kind: Kind, wanted: str) -> str:
     """Return the engine's kind of index for a field, "" where none can serve it."""
     letters = letters_of(kind)
+    if letters == "j":
+        return "token" if wanted == "token" else ""
     if wanted in ("token", "qgram"):
         return wanted if kind.families == {"text"} else ""
     if not letters or wanted not in ("", "lexical", "decimal"):

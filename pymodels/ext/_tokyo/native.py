@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from pymodels.bykey import ByKey, Keys
 from pymodels.ext._tokyo.columns import TYPES, column_name, instant
 from pymodels.ext._tokyo.conditions import (
@@ -39,6 +41,12 @@ from pymodels.schema import Place
 _MOST_SEARCHES: Final = 12
 """Into how many searches a condition may be taken apart."""
 
+_BETWEEN_WORDS: Final = re.compile(r"[\t\n\r ,]")
+_STRANGE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Where the engine parts words, and where it does so in some places only."""
+
+_json: Final = msgspec.json.Encoder().encode
+
 _SEPARATORS: Final = re.compile(r"[\s,\0]|^$")
 """What cannot be in a list of the engine's: it cuts there."""
 
@@ -51,12 +59,20 @@ def _exact(operand: Any) -> bool:
 class TableNative(ByKey):
     """What a table finds, by key and by column.
 
-    *indexed* are the columns that have an index, and what it is trusted with. *foreign* says that
-    other programs wrote the records, so that ``_types`` may be missing.
+    *indexed* are the columns that have an index, and what it is trusted with; of *tokens* it has
+    the words. *foreign* says that other programs wrote the records, so that ``_types`` may be
+    missing.
     """
 
-    def __init__(self, indexed: Mapping[bytes, str], *, foreign: bool = False) -> None:
+    def __init__(
+        self,
+        indexed: Mapping[bytes, str],
+        *,
+        tokens: frozenset[bytes] = frozenset(),
+        foreign: bool = False,
+    ) -> None:
         self.indexed = indexed
+        self.tokens = tokens
         self.foreign = foreign
         own: dict[str, Callable[[Place, Any], Any]] = {
             "equals": self.equals,
@@ -67,9 +83,11 @@ class TableNative(ByKey):
             "lte": self._compared("NUMLE", "high"),
             "between": self.between,
             "exists": self.exists,
-            "contains": self._text("STRINC"),
-            "startswith": self._text("STRBW"),
-            "endswith": self._text("STREW"),
+            "contains": self.contains,
+            "contains_all": self.contains_all,
+            "contains_any": self.contains_any,
+            "startswith": self._text("STRBW", slice(0, -1)),
+            "endswith": self._text("STREW", slice(1, None)),
             "search": self.words,
         }
         by_key = ByKey.lookups
@@ -105,7 +123,7 @@ class TableNative(ByKey):
 
     def equals(self, place: Place, operand: Any) -> Any:
         letters = letters_of(place.kind)
-        if not letters:
+        if not letters or letters == "j":
             return NotImplemented
         if operand is None:
             return self.answer(place, self._nothing(place))
@@ -141,13 +159,14 @@ class TableNative(ByKey):
             return NotImplemented
         if not text:
             return (Cond(TYPES, "STRINC", type_entry(column, "e")),)
-        return Cond(column, "STREQ", text.encode()), self.fits(place)
+        whole = self._words_of(column, text, slice(None)) if letters == "s" else ()
+        return *whole, Cond(column, "STREQ", text.encode()), self.fits(place)
 
     def one_of(self, place: Place, operands: Any) -> Any:
         letters = letters_of(place.kind)
         values = [operand for operand in operands if operand is not None]
         nothing = self._nothing(place) if len(values) < len(operands) else ()
-        if not letters or not operands:
+        if not letters or letters == "j" or not operands:
             return NotImplemented
         column = column_name(place.stored)
         if letters == "s" and not any(_SEPARATORS.search(str(value)) for value in values):
@@ -217,22 +236,58 @@ class TableNative(ByKey):
         return margins(operand, short=letters == "i" or column in self.indexed)
 
     def exists(self, place: Place, operand: Any) -> Any:
-        if not letters_of(place.kind):
+        if letters_of(place.kind) in ("", "j"):
             return NotImplemented
         search = (Cond(column_name(place.stored), "STRBW", b"", negated=not operand),)
         return self.answer(place, (search,))
 
-    def _text(self, operation: str) -> Callable[[Place, Any], Any]:
+    def _text(self, operation: str, whole: slice) -> Callable[[Place, Any], Any]:
+        """Return the answer to a lookup in text; *whole* are the words of the operand that must
+        be words of the text, and not only parts of some.
+        """
+
         def ask(place: Place, operand: Any) -> Any:
             if place.kind.families != {"text"} or not isinstance(operand, str):
                 return NotImplemented
             if not operand or "\0" in operand or letters_of(place.kind) != "s":
                 return NotImplemented
             column = column_name(place.stored)
-            search = (Cond(column, operation, operand.encode()), self.fits(place))
+            words = self._words_of(column, operand, whole)
+            search = (*words, Cond(column, operation, operand.encode()), self.fits(place))
             return self.answer(place, (search,))
 
         return ask
+
+    def _words_of(self, column: bytes, text: str, whole: slice) -> Conjunction:
+        """Return the condition on words that an index of them can answer, if there is one."""
+        if column not in self.tokens or _STRANGE.search(text):
+            return ()
+        words = [word for word in _BETWEEN_WORDS.split(text)[whole] if word]
+        listed = " ".join(dict.fromkeys(words)).encode()
+        return (Cond(column, "STRAND", listed),) if words else ()
+
+    def contains(self, place: Place, operand: Any) -> Any:
+        if letters_of(place.kind) == "j":
+            return self.contains_any(place, (operand,))
+        return self._text("STRINC", slice(1, -1))(place, operand)
+
+    def contains_all(self, place: Place, operands: Any) -> Any:
+        found = [_members(column_name(place.stored), (one,)) for one in operands]
+        return self._in_lists(place, found)
+
+    def contains_any(self, place: Place, operands: Any) -> Any:
+        found = [_members(column_name(place.stored), operands)] if operands else []
+        return self._in_lists(place, found)
+
+    def _in_lists(self, place: Place, found: Sequence[Cond | None]) -> Any:
+        """Return what finds lists by their members, of which there is an index; Python looks."""
+        column = column_name(place.stored)
+        if letters_of(place.kind) != "j" or self.indexed.get(column) != "j":
+            return NotImplemented
+        conds = tuple(cond for cond in found if cond is not None)
+        if self.foreign or not conds or len(conds) < len(found):
+            return NotImplemented
+        return Superset(Search((_merged(conds),), frozenset({column})))
 
     def words(self, place: Place, operand: Any) -> Any:
         """Answer ``search``, of which the engine finds at least what we do."""
@@ -302,6 +357,22 @@ def _of_key_or_column(
         return answer(place, operand)
 
     return choose
+
+
+def _members(column: bytes, members: Sequence[Any]) -> Cond | None:
+    """Return the condition that a list in JSON has one of some texts; None if that is not sure.
+
+    Its words are cut at commas: a member is the first of them, the last, both or neither.
+    """
+    listed = []
+    for member in members:
+        if not isinstance(member, str):
+            return None
+        word = _json(member).decode()
+        if _BETWEEN_WORDS.search(word) or _STRANGE.search(word):
+            return None
+        listed += [word, f"[{word}", f"{word}]", f"[{word}]"]
+    return Cond(column, "STROR", " ".join(listed).encode())
 
 
 def _mixed(parts: Sequence[Any]) -> bool:

@@ -73,7 +73,7 @@ def engine_order(
     column, letters = column_name(place.stored), letters_of(place.kind)
     # A date, a UUID or a choice is text too, and not every text is one: Python has to look.
     is_any = letters != "s" or place.kind.families == {"text"}
-    if not is_any or not letters or indexed.get(column) != letters:
+    if not is_any or letters not in _READERS or indexed.get(column) != letters:
         return None
     if place.kind.any_inside(Choice):
         return None

@@ -148,7 +148,8 @@ class TableStorage(Storage):
         if found is None:
             self.check_open()
             known = self.catalog(name)
-            found = TableNative(known.indexed if known else {}, foreign=name in self.adopt)
+            indexed, tokens = (known.indexed, known.tokens) if known else ({}, frozenset())
+            found = TableNative(indexed, tokens=tokens, foreign=name in self.adopt)
             if known is not None:
                 self._natives[name] = found
         return found

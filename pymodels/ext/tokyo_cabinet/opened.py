@@ -51,7 +51,7 @@ INDEX_KINDS: Final[Mapping[str, int]] = {
 OPERATIONS: Final[Mapping[str, int]] = {
     name: getattr(tokyo, f"TDBQC{name}")
     for name in (
-        *("STREQ", "STRINC", "STRBW", "STREW", "STROREQ", "STRRX"),
+        *("STREQ", "STRINC", "STRBW", "STREW", "STRAND", "STROR", "STROREQ", "STRRX"),
         *("NUMEQ", "NUMGT", "NUMGE", "NUMLT", "NUMLE", "NUMBT", "NUMOREQ", "FTSPH"),
     )
 }
