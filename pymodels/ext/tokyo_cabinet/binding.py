@@ -178,7 +178,10 @@ class _Database:
         self._checked(self._call("trancommit", self.handle))
 
     def abort(self) -> None:
-        """End the transaction, and forget what it wrote."""
+        """End the transaction, and forget what it wrote.
+
+        The library forgets it in memory only: a tree of which pages were written is damaged.
+        """
         self._checked(self._call("tranabort", self.handle))
 
     def remove(self, key: bytes) -> bool:
