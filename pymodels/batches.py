@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from pymodels import maintenance
 from pymodels.catalog import Catalog, add_entries, declared_unique, remember
-from pymodels.changes import Change, Expect, Patch, Put
+from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import Entries, EntryReader, OrderedIndex
@@ -45,6 +47,14 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
             )
 
 
+_SCHEMA: Final = operator.attrgetter("schema")
+
+
+def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
+    """Return the schemas of some changes, each once."""
+    return dict.fromkeys(map(_SCHEMA, changes)).keys()
+
+
 def check_name(storage: KeyValueStorage, name: str) -> None:
     """Raise ``ModelError`` if the name of a collection is too long for the name of a table."""
     longest = storage.longest_key
@@ -77,50 +87,88 @@ class BatchWriter:
     def write(self, changes: Sequence[Change]) -> bool:
         """Carry out *changes*; tell whether the tables are others than before."""
         # Every model's indexes are known before the first change, whichever of them writes first.
-        for schema in {id(change.schema): change.schema for change in changes}.values():
+        for schema in schemas_of(changes):
             self.know(schema)
-        inserted = self.insert(changes) if len(changes) > 1 else None
-        if inserted is None:
+        inserted = self.insert(changes) if changes else None
+        if inserted is None and not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
         for collection, catalog in self.known.items():
             if catalog.unique or catalog.ordered:
-                moves = inserted
-                if moves is None:
-                    moves = [(k, *move) for (n, k), move in self.moves.items() if n == collection]
-                if catalog.unique and moves:
-                    self.update_unique(catalog, moves)
-                if catalog.ordered and moves:
-                    self.update_ordered(catalog, collection, moves)
-                if self.has_changes and not all(index.ready for index in catalog.ordered):
+                if inserted is not None:
+                    self.index_new(catalog, changes[0].schema, inserted)
+                else:
+                    self.index_moved(catalog, collection)
+                if self.has_changes and not catalog.is_ready:
                     maintenance.step(
                         self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
                     )
         return self.has_changes
 
-    def insert(self, changes: Sequence[Change]) -> list[tuple[Any, ...]] | None:
-        """Store new records of one model all at once, if all changes are that; return the moves."""
+    def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
+        """Store new records of one model all at once, if all changes are that; return the pairs."""
         schema = changes[0].schema
-        if not self.storage.keeps_indexes or not all(
-            type(change) is Put and change.expect is Expect.ABSENT and change.schema is schema
-            for change in changes
-        ):
+        if not self.storage.keeps_indexes:
             return None
         encode = schema.key.encode
-        pairs = sorted([(encode(change.key), cast("Put", change).stored) for change in changes])
-        keys = [key for key, _ in pairs]
+        pairs: list[tuple[bytes, bytes]] = []
+        for change in changes:
+            if (
+                type(change) is not Put
+                or change.expect is not Expect.ABSENT
+                or change.schema is not schema
+            ):
+                return None
+            pairs.append((encode(change.key), change.stored))
         longest = self.storage.longest_key
-        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
+        if longest is not None and any(len(key) > longest for key, _ in pairs):
             return None
+        if len(pairs) > 1:
+            pairs.sort()
+            if len({key for key, _ in pairs}) < len(pairs):
+                return None
         taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
         self.has_changes = True
-        return [(key, schema, None, stored) for key, stored in pairs]
+        return pairs
+
+    def change_at_once(self, changes: Sequence[Change]) -> bool:
+        """Carry out many changes with few calls of the engine, if no two are of one record."""
+        if len(changes) < 2 or not self.storage.keeps_indexes:
+            return False
+        table, longest = changes[0].schema.table, self.storage.longest_key
+        keys = [change.schema.key.encode(change.key) for change in changes]
+        if len(set(keys)) < len(keys):
+            return False
+        if any(schema.table != table for schema in schemas_of(changes)):
+            return False
+        if longest is not None and max(map(len, keys)) > longest:
+            return False
+        batch = cast("IndexBatch", self.batch)
+        there = dict(batch.fetch(table, keys))
+        puts: list[tuple[bytes, bytes]] = []
+        deletions: list[bytes] = []
+        for change, key in zip(changes, keys, strict=True):
+            found = there.get(key)
+            after = self.outcome(change, found)
+            if after is found:
+                continue
+            if after is None:
+                deletions.append(key)
+            else:
+                puts.append((key, after))
+            self.note_move(change, key, found, after)
+        if puts:
+            puts.sort()
+            batch.put_all(table, puts)
+        for key in deletions:
+            batch.delete(table, key)
+        self.has_changes = self.has_changes or bool(puts or deletions)
+        return True
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
-        known = self.known[schema.collection]
         table, key = schema.table, schema.key.encode(change.key)
         longest = self.storage.longest_key
         if longest is not None and len(key) > longest:  # there is no such record
@@ -128,21 +176,34 @@ class BatchWriter:
             check_expectation(self.storage.codec, change, None)
             return
         found = batch.get(table, key)
-        check_expectation(self.storage.codec, change, found)
-        after: bytes | None = None
-        if isinstance(change, Put):
-            after = change.stored
-        elif isinstance(change, Patch):
-            if found is None or not (change.set or change.unset or change.operations):
-                return
-            after = self.storage.codec.apply(found, change)
-        if after is not None:
-            batch.put(table, key, after)
-        elif found is not None:
+        after = self.outcome(change, found)
+        if after is found:
+            return
+        if after is None:
             batch.delete(table, key)
         else:
-            return
+            batch.put(table, key, after)
         self.has_changes = True
+        self.note_move(change, key, found, after)
+
+    def outcome(self, change: Change, found: bytes | None) -> bytes | None:
+        """Return what *change* makes of a record: *found* itself, where it does nothing to it."""
+        check_expectation(self.storage.codec, change, found)
+        if type(change) is Put:
+            after: bytes = change.stored
+            return after
+        if type(change) is Delete:
+            return None
+        if found is not None and type(change) is Patch and change.changes_something:
+            return self.storage.codec.apply(found, change)
+        return found
+
+    def note_move(
+        self, change: Change, key: bytes, found: bytes | None, after: bytes | None
+    ) -> None:
+        """Note a change of a record in which an index may have a part."""
+        schema = change.schema
+        known = self.known[schema.collection]
         if (
             known.names
             and not _leaves_alone(change, known.names)
@@ -200,19 +261,29 @@ class BatchWriter:
         batch = cast("IndexBatch", self.batch)
         return list(add_entries(batch, collection, reader, pairs).values())
 
-    def update_ordered(
-        self, catalog: Catalog, collection: str, moves: Sequence[tuple[Any, ...]]
+    def index_new(
+        self, catalog: Catalog, schema: Schema, pairs: Sequence[tuple[bytes, bytes]]
     ) -> None:
-        reader, batch = catalog.entries, cast("IndexBatch", self.batch)
-        indexes, read = catalog.ordered, reader.read
+        """Add records of which none was there before."""
+        if catalog.unique:
+            self.update_unique(catalog, [(key, schema, None, stored) for key, stored in pairs])
+        if catalog.ordered:
+            come, spread = catalog.entries.read_all(pairs)
+            self.put_entries(catalog, schema.collection, come, spread)
+
+    def index_moved(self, catalog: Catalog, collection: str) -> None:
+        """Note of each record that was changed what it was, and what it is."""
+        moves = [(k, *move) for (n, k), move in self.moves.items() if n == collection]
+        if not moves:
+            return
+        if catalog.unique:
+            self.update_unique(catalog, moves)
+        if not catalog.ordered:
+            return
+        indexes, read = catalog.ordered, catalog.entries.read
         gone: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         come: list[list[tuple[bytes, bytes]]] = [[] for _ in indexes]
         spread: set[int] = set()
-        if len(moves) > 1 and all(move[2] is None for move in moves):
-            come, spread = reader.read_all(
-                [(key, after) for key, _, _, after in moves if after is not None]
-            )
-            moves = ()
         nothing: list[Entries] = [()] * len(indexes)
         for key, _, before, after in moves:
             was = nothing if before is None else read(before)
@@ -224,17 +295,31 @@ class BatchWriter:
                     spread.add(number)
                 gone[number] += [(entry, key) for entry in old if entry not in new]
                 come[number] += [(entry, key) for entry in new if entry not in old]
-        for index, removed, added in zip(indexes, gone, come, strict=True):
-            table = index_table(collection, index.name)
+        for index, removed in zip(indexes, gone, strict=True):
             if removed:
-                batch.remove(table, sorted(removed))
+                removed.sort()
+                cast("IndexBatch", self.batch).remove(index_table(collection, index.name), removed)
+        for added in come:
+            added.sort()
+        self.put_entries(catalog, collection, come, spread)
+
+    def put_entries(
+        self,
+        catalog: Catalog,
+        collection: str,
+        come: list[list[tuple[bytes, bytes]]],
+        spread: set[int],
+    ) -> None:
+        """Put into each index what came, which is in order."""
+        batch = cast("IndexBatch", self.batch)
+        for index, added in zip(catalog.ordered, come, strict=True):
             if added:
-                batch.add(table, sorted(added))
-        news = reader.news(come, spread)
+                batch.add(index_table(collection, index.name), added)
+        news = catalog.entries.news(come, spread)
         if news:
             known = catalog.record
             record = CollectionRecord(known.key, known.indexes, known.ordered | news)
-            remember(self.batch, self.storage.codec, collection, record)
+            remember(batch, self.storage.codec, collection, record)
 
     # --- unique entries ---------------------------------------------------------------------
 
@@ -281,7 +366,7 @@ class BatchWriter:
 
 def _leaves_alone(change: Change, names: frozenset[str]) -> bool:
     """Tell whether a change can make no difference to indexes that depend on these fields."""
-    return isinstance(change, Patch) and not (
+    return type(change) is Patch and not (
         any(path[0] in names for path in change.set)
         or any(path[0] in names for path in change.unset)
         or any(path[0] in names for path in change.operations)

@@ -11,6 +11,7 @@ import msgspec
 from pymodels import conditions
 from pymodels.annotations import compile_kind
 from pymodels.checks import Unfit
+from pymodels.constructing import constructor
 from pymodels.errors import ModelError, QueryError
 from pymodels.fields import MISSING, Field
 from pymodels.lookups import LOOKUPS, nearest
@@ -116,6 +117,7 @@ def _build_now(cls: Any, declaring: Any = None) -> Schema:
     declared.local_names = None
     if not is_abstract(cls):
         type.__setattr__(cls, "_schema", schema)
+        type(cls).__call__ = constructor(schema)
         note_references(schema)
     return schema
 

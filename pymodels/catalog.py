@@ -22,15 +22,24 @@ _SATISFIED = "what its collection had when it had all that the model declares"
 
 
 class Catalog:
-    """One collection, as a storage remembers it; ``data`` is the stored form of ``record``."""
+    """One collection, as a storage remembers it; ``data`` is the stored form of ``record``.
+
+    ``stamp`` is that of the last view in which it was found to be so.
+    """
 
     def __init__(self, data: bytes, codec: MessagePack) -> None:
         self.data = data
+        self.stamp: int | None = None
         self.codec = codec
         self.record = msgspec.msgpack.decode(data, type=CollectionRecord)
         self.ordered: tuple[OrderedIndex, ...] = tuple(self.record.ordered.values())
         self.unique: tuple[IndexRecord, ...] = tuple(self.record.indexes.values())
         self.plans: dict[Any, Any] = {}
+
+    @cached_property
+    def is_ready(self) -> bool:
+        """Whether no index is still being built."""
+        return all(index.ready for index in self.ordered)
 
     @cached_property
     def entries(self) -> EntryReader:
@@ -98,5 +107,5 @@ def add_entries(
     """Put records into indexes; return these as they are to be remembered now."""
     added, spread = reader.read_all(pairs)
     for index, entries_of_index in zip(reader.indexes, added, strict=True):
-        batch.add(index_table(collection, index.name), sorted(entries_of_index))
+        batch.add(index_table(collection, index.name), entries_of_index)
     return {index.name: index for index in reader.indexes} | reader.news(added, spread)

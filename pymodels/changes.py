@@ -46,7 +46,7 @@ class Put(msgspec.Struct, frozen=True, gc=False):
     expect: Expectation = Expect.ANYTHING
 
 
-class Patch(msgspec.Struct, frozen=True):
+class Patch(msgspec.Struct, frozen=True, gc=False):
     """Change some of the places of the record under *key*, and leave the rest as it is.
 
     ``set`` and ``unset`` name places by their stored path; values are in the storage's own form.
@@ -63,6 +63,11 @@ class Patch(msgspec.Struct, frozen=True):
     expect: Expectation = Expect.PRESENT
     made: tuple[Any, Any] | None = None
     """A stored form, and what this patch makes of it, where that is known already."""
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether it does more than to assert what it expects."""
+        return bool(self.set or self.unset or self.operations)
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):

@@ -18,9 +18,10 @@ from uuid import UUID
 import msgspec
 
 from pymodels.changes import Patch, StoredPath
+from pymodels.comparing import Compare, comparison
 from pymodels.errors import RecordInvalid, ValidationError
 from pymodels.expressions import ListChange, Operation, changed_members, evaluate
-from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in, is_list_of_text
+from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
 from pymodels.values import ABSENT, order_key
@@ -37,6 +38,10 @@ class Codec(ABC):
     @abstractmethod
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> Any:
         """Return the stored form of an instance, with the undeclared fields *unknown* besides."""
+
+    def encoder(self, schema: Schema) -> Callable[[Any], Any]:
+        """Return ``encode`` for many instances of one model, which have nothing besides."""
+        return self.encode
 
     @abstractmethod
     def decoder(self, schema: Schema) -> Callable[[Any], Any]:
@@ -60,6 +65,13 @@ class Codec(ABC):
     @abstractmethod
     def difference(self, schema: Schema, stored: Any, instance: Any) -> dict[StoredPath, Any]:
         """Return what must be set in *stored* so that it reads as *instance* does."""
+
+    def changed(
+        self, schema: Schema, key: Any, stored: Any, instance: Any
+    ) -> tuple[dict[StoredPath, Any], Any]:
+        """Return what ``difference`` does, and *stored* with that set."""
+        found = self.difference(schema, stored, instance)
+        return found, self.apply(stored, Patch(schema, key, found)) if found else stored
 
     @abstractmethod
     def apply(self, stored: Any, patch: Patch) -> Any:
@@ -151,16 +163,21 @@ class MessagePack(Codec):
 
     # --- whole records ----------------------------------------------------------------------
 
-    def _storable(self, instance: Any) -> Any:
-        """Return *instance*, or a mapping with keys for records and with tagged open places."""
-        schema = instance._schema
-        special = schema.cache.get("special")
+    def _special(self, schema: Schema) -> tuple[FieldInfo, ...]:
+        """Return the fields that are not stored just as msgspec would write them."""
+        special: tuple[FieldInfo, ...] | None = schema.cache.get("special")
         if special is None:
             special = schema.cache["special"] = tuple(
                 info
                 for info in schema.fields.values()
                 if info.reference is not None or info.kind.any_inside(Open)
             )
+        return special
+
+    def _storable(self, instance: Any) -> Any:
+        """Return *instance*, or a mapping with keys for records and with tagged open places."""
+        schema = instance._schema
+        special = self._special(schema)
         if not special:
             return instance
         plain = {info.stored: info.held(instance) for info in schema.fields.values()}
@@ -173,13 +190,14 @@ class MessagePack(Codec):
         return plain
 
     def encode(self, instance: Any, unknown: Mapping[str, Any] | None = None) -> bytes:
-        schema = instance._schema
-        plain = schema.cache.get("special") == ()
-        data = self._encoder.encode(instance if plain else self._storable(instance))
+        data = self._encoder.encode(self._storable(instance))
         if unknown:
             fields = {name: self.stored_value(_ANY, value) for name, value in unknown.items()}
             data = self._in_order.encode(fields | self._fields.decode(data))
         return data
+
+    def encoder(self, schema: Schema) -> Callable[[Any], bytes]:
+        return self.encode if self._special(schema) else self._encoder.encode
 
     def decoder(self, schema: Schema) -> Callable[[bytes], Any]:
         found: Callable[[bytes], Any] | None = schema.cache.get(type(self))
@@ -236,35 +254,44 @@ class MessagePack(Codec):
     # --- changes ----------------------------------------------------------------------------
 
     def difference(self, schema: Schema, stored: bytes, instance: Any) -> dict[StoredPath, Any]:
-        plain: tuple[tuple[FieldInfo, bool], ...] | None = schema.cache.get("plain fields")
-        if plain is None:
-            plain = schema.cache["plain fields"] = _plain_fields(schema)
-        if plain:
+        compare = self._comparison(schema)
+        if compare is not None:
             try:
-                before = self.decoder(schema)(stored)
+                found = compare(self.decoder(schema)(stored), instance)
             except msgspec.DecodeError:
                 pass
             else:
-                return self._plain_difference(plain, before, instance)
+                # An int in a field of floats is one that was read as a float.
+                return found if found and self._encoder.encode(instance) != stored else {}
         return self._any_difference(schema, stored, instance)
 
-    def _plain_difference(
-        self, plain: tuple[tuple[FieldInfo, bool], ...], before: Any, after: Any
-    ) -> dict[StoredPath, Any]:
-        """Compare field by field; what was stored is taken as the model itself would write it."""
-        found: dict[StoredPath, Any] = {}
-        for (info, by_value), old, new in zip(
-            plain, _astuple(before), _astuple(after), strict=True
-        ):
-            kind = type(old)
-            if old is new or (kind is type(new) and (by_value or kind in _BY_VALUE) and old == new):
-                continue
-            if kind is float and type(new) is float and old == new != 0.0:  # there are two zeros
-                continue
-            value = self.stored_value(info.kind, new)
-            if kind is not type(new) or self.stored_value(info.kind, old) != value:
-                found[(info.stored,)] = value
-        return found
+    def changed(
+        self, schema: Schema, key: Any, stored: bytes, instance: Any
+    ) -> tuple[dict[StoredPath, Any], bytes]:
+        compare, decode = self._comparison(schema), self.decoder(schema)
+        try:
+            before = decode(stored) if compare is not None else None
+        except msgspec.DecodeError:
+            before = None
+        if compare is None or before is None:
+            return super().changed(schema, key, stored, instance)
+        found = compare(before, instance)
+        if not found:
+            return found, stored
+        encode = self._encoder.encode
+        after = encode(instance)
+        if after == stored:
+            return {}, stored
+        if encode(before) == stored:  # there is nothing in it but what the model declares
+            return found, after
+        return found, self.apply(stored, Patch(schema, key, found))
+
+    def _comparison(self, schema: Schema) -> Compare | None:
+        try:
+            compare: Compare | None = schema.cache[type(self), "comparison"]
+        except KeyError:
+            compare = schema.cache[type(self), "comparison"] = comparison(self, schema)
+        return compare
 
     def _any_difference(
         self, schema: Schema, stored: bytes, instance: Any
@@ -465,26 +492,6 @@ def reason_of(error: Exception) -> str:
 def fitted(value: Decimal) -> Decimal:
     """Return a computed Decimal without more trailing zeros than its 34 digits allow."""
     return value.normalize() if len(value.as_tuple().digits) > 34 else value
-
-
-_BY_VALUE: Final = frozenset({str, int, bool, bytes, date})
-"""The types of which equal values are stored as the same bytes."""
-
-_astuple: Final = msgspec.structs.astuple
-
-
-def _plain_fields(schema: Schema) -> tuple[tuple[FieldInfo, bool], ...]:
-    """Return the fields in the order of the model's values, none if any of them is special.
-
-    With each stands whether it holds lists of text, of which equal ones are the same bytes.
-    """
-    infos = [schema.fields[name] for name in schema.model.__struct_fields__]
-    if any(
-        info.reference is not None or info.kind.any_inside(Open) or info.kind.any_inside(Structured)
-        for info in infos
-    ):
-        return ()
-    return tuple((info, is_list_of_text(info.kind)) for info in infos)
 
 
 def _probed(info: FieldInfo | None) -> Any:

@@ -9,6 +9,7 @@ for again when the model is first used.
 from __future__ import annotations
 
 import copy
+import keyword
 import re
 import sys
 import typing
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, get_origin
 import msgspec
 
 from pymodels.building import build, equalities, try_to_build
-from pymodels.errors import ModelError, UsageError
+from pymodels.constructing import construct
+from pymodels.errors import ModelError
 from pymodels.fields import KEY_MARK, MISSING, Field, FieldOptions, Key
 from pymodels.lookups import nearest
 from pymodels.paths import Path
@@ -52,9 +54,6 @@ class _SchemaOfClass:
         return cls._schema or build(cls)
 
 
-_make: Any = type(msgspec.Struct).__call__
-
-
 # Related is no specifier: mypy would demand it from the constructor, as a field without a default.
 @typing.dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(Field, Key))
 class ModelMeta(_StructMeta):
@@ -74,7 +73,11 @@ class ModelMeta(_StructMeta):
             # Each model has a metaclass of its own, with a property a field: Person.age is a path,
             # while instances and all other attributes of the class keep the speed of C.
             abstract = declared.options.get("abstract")
-            own = mcls if abstract else type.__new__(type, f"{name}Meta", (mcls,), {})
+            own = (
+                mcls
+                if abstract
+                else type.__new__(type, f"{name}Meta", (mcls,), {"__call__": construct})
+            )
             cls = super().__new__(
                 own,
                 name,
@@ -92,51 +95,9 @@ class ModelMeta(_StructMeta):
             try_to_build(cls)
             return cls
 
-        def __call__(cls, /, *positional, **values):  # noqa: N805
-            schema = cls._schema or cls.__schema__
-            if positional:
-                raise UsageError(
-                    f"{cls.__name__} takes its fields by name, not by position: write "
-                    f"{cls.__name__}({next(iter(schema.fields), 'pk')}={positional[0]!r})"
-                )
-            key = values.pop("pk", None)
-            if key is None and schema.key_name != "pk":
-                key = values.pop(schema.key_name, None)
-            elif schema.key_name in values:
-                raise UsageError(f"{cls.__name__}: pk and {schema.key_name} are the same, give one")
-            try:
-                instance = _make(cls, **values)
-            except TypeError as error:
-                raise _constructor_error(cls, values, error) from None
-            instance._pk = key
-            instance._stored = instance._storage = None
-            if schema.references:
-                for reference in schema.references:
-                    if values.get(reference) is not None:
-                        setattr(instance, reference, values[reference])
-            return instance
+        __call__ = construct  # until the fields are known: see building
 
         __schema__ = _SchemaOfClass()
-
-
-def _constructor_error(cls: Any, values: Mapping[str, Any], error: TypeError) -> UsageError:
-    schema = cls.__schema__
-    for name in values:
-        if name not in schema.fields:
-            return UsageError(
-                f"{cls.__name__} has no field {name!r}{nearest(name, schema.fields)}; it has "
-                f"{', '.join((*schema.fields, schema.key_name))}"
-            )
-    missing = [
-        name
-        for name, info in schema.fields.items()
-        if name not in values
-        and info.options.default is MISSING
-        and info.options.default_factory is None
-    ]
-    if missing:
-        return UsageError(f"{cls.__name__} needs a value for {', '.join(map(repr, missing))}")
-    return UsageError(f"{cls.__name__}: {error}")
 
 
 # --- reading a class statement --------------------------------------------------------------
@@ -221,6 +182,11 @@ def _read_attribute(
         raise ModelError(
             f"{model}.{attribute}: the name of a field has no leading or double underscore; "
             "Field(name=...) gives it any stored name"
+        )
+    if not attribute.isidentifier() or keyword.iskeyword(attribute):
+        raise ModelError(
+            f"{model}.{attribute}: the name of a field is a name in Python; Field(name=...) gives "
+            "it any stored name"
         )
     if isinstance(value, Field):
         field = value.options
@@ -322,16 +288,12 @@ def _default_from_must_have(concrete: list[Any], declared: Declared) -> None:
 
 
 def _set_default(model: str, name: str, field: FieldOptions, namespace: dict[str, Any]) -> None:
-    if field.default_factory is not None:
-        namespace[name] = msgspec.field(default_factory=field.default_factory)
-    elif field.default is not MISSING:
-        default = field.default
-        if hasattr(type(default), "__schema__"):
-            raise ModelError(f"{model}.{name}: the default of a reference is a key or None")
-        if isinstance(default, str | bytes | int | float | tuple | type(None)):
-            namespace[name] = default
-        else:
-            namespace[name] = msgspec.field(default_factory=lambda: copy.deepcopy(default))
+    if hasattr(type(field.default), "__schema__"):
+        raise ModelError(f"{model}.{name}: the default of a reference is a key or None")
+    if field.factory is not None:
+        namespace[name] = msgspec.field(default_factory=field.factory)
+    elif not field.is_required:
+        namespace[name] = field.default
 
 
 def _all_fields(bases: tuple[type, ...], declared: Declared) -> dict[str, FieldOptions]:

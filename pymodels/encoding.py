@@ -9,7 +9,8 @@ several values, put together, sort as the sequence of them does.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -70,7 +71,9 @@ def _float(value: float) -> bytes:
 
 
 def _int(value: int) -> bytes:
-    if -_EXACT_INT <= value <= _EXACT_INT:
+    if 0 <= value <= _EXACT_INT:
+        return _whole(_POSITIVE, value, _EQUAL)
+    if -_EXACT_INT <= value < 0:
         return _float(float(value))
     if value.bit_length() > _BITS_BEYOND:
         return b"\x11\xff" if value > 0 else b"\x10\x00"
@@ -202,6 +205,35 @@ def encode(value: Any) -> bytes:
     if isinstance(value, Enum):
         return encode(value.value)
     raise TypeError(f"a record cannot hold {value!r} ({type(value).__name__})")
+
+
+def encoded_pairs(
+    values: Sequence[Any], keys: Sequence[bytes], longest: int
+) -> list[tuple[bytes, bytes]]:
+    r"""Return a pair of the encoding, cut to *longest* bytes, and the key for each value, in order.
+
+    The keys are in order already.
+
+    >>> encoded_pairs(["b", "a", "b"], [b"1", b"2", b"3"], 480)
+    [(b' a\x00', b'2'), (b' b\x00', b'1'), (b' b\x00', b'3')]
+    """
+    if set(map(type, values)) in _EQUAL_ALIKE and len(set(values)) <= len(values) // 2:
+        found = defaultdict[Any, list[bytes]](list)
+        for value, key in zip(values, keys, strict=True):
+            found[value].append(key)
+        several = sorted([(encode(value), some) for value, some in found.items()])
+        if all(len(one) < longest for one, _ in several):
+            return [(one, key) for one, some in several for key in some]
+    encoders = _ENCODERS
+    try:
+        encodings = [encoders[type(value)](value)[:longest] for value in values]
+    except KeyError:
+        encodings = [encode(value)[:longest] for value in values]
+    return sorted(zip(encodings, keys, strict=True))
+
+
+_EQUAL_ALIKE: Final = [{kind} for kind in (str, int, float, bytes, date, UUID)]
+"""Types of values that have the same encoding if they are equal, as long as all are of one."""
 
 
 def text_prefix(prefix: str) -> bytes:

@@ -7,6 +7,8 @@ that ``Field(...)`` makes only carries the options to the model's schema.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Iterable
 from typing import (
     TYPE_CHECKING,
@@ -241,6 +243,20 @@ class FieldOptions:
         self.on_delete = on_delete
         self.label = label
         self.help = help
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a record cannot be made without a value for the field."""
+        return self.default is MISSING and self.default_factory is None
+
+    @property
+    def factory(self) -> Callable[[], Any] | None:
+        """What makes the default anew for each record; None where one value serves them all."""
+        if self.default_factory is not None or self.default is MISSING:
+            return self.default_factory
+        if isinstance(self.default, str | bytes | int | float | tuple | type(None)):
+            return None
+        return functools.partial(copy.deepcopy, self.default)
 
     @property
     def suit_key(self) -> bool:

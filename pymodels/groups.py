@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pymodels.batches import BatchWriter
+from pymodels.batches import BatchWriter, schemas_of
 from pymodels.errors import StorageError
 from pymodels.tables import IndexBatch, index_table, records_table, tables_for, unique_table
 
@@ -82,7 +82,8 @@ class CommitGroups:
         batch: Any = None
         try:
             storage = self._storage
-            schemas = [change.schema for one in group for change in one.changes]
+            changes = group[0].changes if len(group) == 1 else [c for g in group for c in g.changes]
+            schemas = schemas_of(changes)
             storage.make_tables(tables_for(schemas, storage.ordered_indexes))
             batch = storage.batch()
             if len(group) == 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -16,11 +17,11 @@ import msgspec
 
 from pymodels import conditions, maintenance
 from pymodels.advice import suggestion
-from pymodels.batches import BatchWriter, check_key, check_name
+from pymodels.batches import BatchWriter, check_key, check_name, schemas_of
 from pymodels.byindex import AllOf, AnyOf, ByIndex, IndexOrder, InIndex
 from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
-from pymodels.changes import Change
+from pymodels.changes import Change, Put
 from pymodels.choosing import Expectations, Sample, choose
 from pymodels.codecs import MessagePack
 from pymodels.columns import Column, column_of
@@ -108,15 +109,19 @@ class KeyValueStorage(Storage):
     def batch(self) -> Batch:
         """Begin to write; other threads of this storage wait already, others have to be made to."""
 
-    def make_tables(self, names: Sequence[str]) -> None:
+    def make_tables(self, names: AbstractSet[str]) -> None:
         """Make tables before a batch writes to them, where the engine wants that."""
 
     # --- reading ----------------------------------------------------------------------------
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
         self.check_open()
-        table, encode = records_table(schema.collection), schema.key.encode
+        table, encode = schema.table, schema.key.encode
         with self.view() as view:
+            if len(keys) > 1 and self.keeps_indexes:
+                packed = [encode(key) for key in keys]
+                found = dict(_with_indexes(view).fetch(table, packed))
+                return [found.get(key) for key in packed]
             return [view.get(table, encode(key)) for key in keys]
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
@@ -195,15 +200,15 @@ class KeyValueStorage(Storage):
         return native
 
     def count(self, plan: Plan) -> int:
+        if type(plan.native) is InIndex and plan.exact and plan.most is None and not plan.skip:
+            known = self._count_under(plan)
+            if known is not None:
+                return known
         if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
         everything = plan.condition == conditions.EVERYTHING
         if not everything and not _uses_indexes(plan):
             return super().count(plan)
-        if plan.most is None and not plan.skip:
-            known = self._count_under(plan)
-            if known is not None:
-                return known
         self.check_open()
         with self.view() as view:
             if everything and not (plan.skip or plan.most is not None):
@@ -245,20 +250,20 @@ class KeyValueStorage(Storage):
 
     def _count_under(self, plan: Plan) -> int | None:
         """Return how many records have one value, if *plan* asks for nothing else."""
-        fragment, collection = plan.native, plan.schema.collection
-        if type(fragment) is not InIndex or not fragment.points or len(fragment.ranges) != 1:
+        fragment = plan.native
+        if not fragment.points or len(fragment.ranges) != 1 or plan.limit is not None:
             return None
         self.check_open()
-        table = index_table(collection, fragment.index.name)
-        with self.view() as view:
-            seen = _with_indexes(view)
-            seen.open((table,))
-            catalog = self._catalog_for(view, plan.schema)
-            if catalog is None or catalog.record.ordered.get(fragment.index.name) is not (
-                fragment.index
-            ):
-                return None
-            return seen.count_under(table, fragment.ranges[0][0])
+        index = fragment.index
+        seen: Any
+        with self.view() as seen:
+            # The count may begin the view anew, so that what it was made with is asked afterwards.
+            found: int = seen.count_under(
+                index_table(plan.schema.collection, index.name), fragment.ranges[0][0]
+            )
+            catalog = self._catalog_for(seen, plan.schema)
+            known = catalog is not None and catalog.record.ordered.get(index.name) is index
+        return found if known else None
 
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
@@ -277,12 +282,16 @@ class KeyValueStorage(Storage):
 
     def catalog(self, view: View, name: str) -> Catalog | None:
         """Return what is remembered of a collection, None if nothing is."""
+        found = self.catalogs.get(name)
+        stamp = _with_indexes(view).stamp if self.keeps_indexes else None
+        if found is not None and found.stamp == stamp is not None:
+            return found  # nothing at all was written since
         data = view.get(META, f"collection:{name}".encode())
         if data is None:
             return None
-        found = self.catalogs.get(name)
         if found is None or found.data != data:
             found = self.catalogs[name] = Catalog(data, self.codec)
+        found.stamp = stamp
         return found
 
     def collection_record(self, view: View, name: str) -> CollectionRecord | None:
@@ -297,7 +306,7 @@ class KeyValueStorage(Storage):
     def _catalog_for(self, view: View, schema: Schema) -> Catalog | None:
         """Return what is known of a model's collection, and check that its keys are of one kind."""
         catalog = self.catalog(view, schema.collection)
-        if catalog is not None:
+        if catalog is not None and catalog.record.key != schema.key.name:
             check_key_kind(catalog.record, schema, self.name)
         return catalog
 
@@ -315,17 +324,13 @@ class KeyValueStorage(Storage):
                 self.check_writable()
             return
         self.check_writable()
-        for name in {change.schema.collection for change in changes}:
-            check_name(self, name)
+        self._check_names(changes)
         self._groups.write(changes)
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
-        for name in {change.schema.collection for change in changes}:
-            check_name(self, name)
-        prepared = self._begin(
-            tables_for([change.schema for change in changes], self.ordered_indexes)
-        )
+        self._check_names(changes)
+        prepared = self._begin(tables_for(schemas_of(changes), self.ordered_indexes))
         try:
             prepared.carry_out(changes)
         except BaseException:
@@ -333,7 +338,12 @@ class KeyValueStorage(Storage):
             raise
         return prepared
 
-    def _begin(self, tables: Sequence[str] = ()) -> _PreparedBatch:
+    def _check_names(self, changes: Sequence[Change]) -> None:
+        for schema in schemas_of(changes):
+            if schema.collection not in self.catalogs:
+                check_name(self, schema.collection)
+
+    def _begin(self, tables: AbstractSet[str] = frozenset()) -> _PreparedBatch:
         turn = self.write_lock.acquire()
         try:
             if tables:
@@ -344,7 +354,7 @@ class KeyValueStorage(Storage):
             raise
 
     @contextmanager
-    def writing(self, tables: Sequence[str] = ()) -> Iterator[IndexBatch]:
+    def writing(self, tables: AbstractSet[str] = frozenset()) -> Iterator[IndexBatch]:
         """Return a context with a batch, committed at its end or rolled back by an exception."""
         self.check_writable()
         prepared = self._begin(tables)
@@ -400,8 +410,9 @@ class KeyValueStorage(Storage):
         return maintenance.check(self, repair=repair)
 
     def check_change(self, change: Change) -> None:
-        check_key(self, change)
-        check_name(self, change.schema.collection)
+        if isinstance(change, Put):  # else there is such a record, or nothing to be stored
+            check_key(self, change)
+            check_name(self, change.schema.collection)
 
     def rewrite(self, plan: Plan, change: Callable[[Any, Any], Change | None]) -> int:
         """Find and write in one batch: nobody can come between, so that nothing is tried twice."""
@@ -442,9 +453,9 @@ class KeyValueStorage(Storage):
             )
 
 
-def _with_indexes(view: View) -> IndexView:
+def _with_indexes(view: Any) -> IndexView:
     """Return *view* as what the views of a storage with ``keeps_indexes`` are."""
-    return cast("IndexView", view)
+    return view  # type: ignore[no-any-return]  # nothing is called to say so
 
 
 def _uses_indexes(plan: Plan) -> bool:

@@ -242,7 +242,7 @@ def _ordered(
             required.update(pairs)
     wrong = [f"{decode(key)!r} is missing" for _, key in sorted(required - there)]
     wrong += [f"{decode(key)!r} is there wrongly" for _, key in sorted(there - wanted)]
-    if reader.news([list(required)], [0] if spread else []):
+    if reader.news([sorted(required)], [0] if spread else []):
         wrong.append("not all that its values are is remembered")
     return len(there), [f"{name}, index on {index.name}: {one}" for one in wrong]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import msgspec
 
-from pymodels import persistence
+from pymodels import persistence, soundness
 from pymodels.declaring import ModelMeta
 from pymodels.errors import RecordNotFound, UsageError
 from pymodels.fields import Key
@@ -234,7 +234,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
 
     def validate(self) -> None:
         """Raise ``ValidationError`` with everything that keeps the record from being stored."""
-        persistence.validate(self)
+        soundness.validate(self)
 
     @property
     def is_changed(self) -> bool:

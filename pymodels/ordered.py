@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from pymodels.conditions import And, Condition, Lookup, Not, both, negated
-from pymodels.encoding import FAMILIES, encode
+from pymodels.encoding import FAMILIES, encode, encoded_pairs
 from pymodels.evaluation import compile_condition, leaves
 from pymodels.kinds import Kind, Open, is_index
 from pymodels.readings import PLAIN, Reading, converter, reading_of
@@ -284,8 +284,13 @@ class EntryReader:
         self.read = read
         self._probe = probe
         self._makers = makers
+        self._is_simple = [is_simple(index) for index in indexes]
+        self._known = [
+            [frozenset(known) for known in index.codes or (b"",) * len(index.places)]
+            for index in indexes
+        ]
         self._single = [
-            _single(index.parts[0], position[index.parts[0].path[0]])
+            _values(index.parts[0], position[index.parts[0].path[0]])
             if is_simple(index) and not index.where
             else None
             for index in indexes
@@ -294,23 +299,29 @@ class EntryReader:
     def read_all(
         self, pairs: Sequence[tuple[bytes, bytes]]
     ) -> tuple[list[list[tuple[bytes, bytes]]], set[int]]:
-        """Return the entries of many records for each index, and which indexes are spread."""
+        """Return the entries of many records for each index, and which indexes are spread.
+
+        Both the *pairs* and what is returned for each index are in order.
+        """
         probe, spread = self._probe, set[int]()
         try:
-            records = [(probe(stored), key) for key, stored in pairs]
+            records = [probe(stored) for _, stored in pairs]
         except msgspec.DecodeError:
-            records = [(one, key) for key, stored in pairs if (one := self._probed(stored))]
+            pairs = [pair for pair in pairs if self._probed(pair[1]) is not None]
+            records = [probe(stored) for _, stored in pairs]
+        keys = [key for key, _ in pairs]
         found: list[list[tuple[bytes, bytes]]] = []
         for number, (make, single) in enumerate(zip(self._makers, self._single, strict=True)):
             if single is not None:
-                found.append([(single(record), key) for record, key in records])
+                found.append(encoded_pairs(single(records), keys, LONGEST))
                 continue
             added: list[tuple[bytes, bytes]] = []
-            for record, key in records:
+            for record, key in zip(records, keys, strict=True):
                 entries = make(record)
                 if len(entries) > 1:
                     spread.add(number)
                 added += [(entry, key) for entry in entries]
+            added.sort()
             found.append(added)
         return found, spread
 
@@ -323,19 +334,24 @@ class EntryReader:
     def news(
         self, added: Sequence[Sequence[tuple[bytes, bytes]]], spread: Iterable[int]
     ) -> dict[str, OrderedIndex]:
-        """Return the indexes of which more is to be remembered after some pairs were added."""
+        """Return the indexes of which more is to be remembered after some pairs were added.
+
+        The pairs of each index are in their order.
+        """
         found: dict[str, OrderedIndex] = {}
         several = set(spread)
         for number, (index, pairs) in enumerate(zip(self.indexes, added, strict=True)):
-            seen = self.codes[number]
-            if is_simple(index):
-                seen[0].update({entry[0] for entry, _ in pairs})
-            known = index.codes or (b"",) * len(seen)
-            codes = tuple(
-                bytes(sorted(now.union(before))) for now, before in zip(seen, known, strict=True)
-            )
+            seen, known = self.codes[number], self._known[number]
+            if pairs and self._is_simple[number]:
+                first, last = pairs[0][0][0], pairs[-1][0][0]
+                # In an order, those between two that are the same are the same as well.
+                seen[0].update((first,) if first == last else {entry[0] for entry, _ in pairs})
             is_spread = index.spread or number in several
-            if codes != known or is_spread != index.spread:
+            if is_spread != index.spread or not all(map(frozenset.issuperset, known, seen)):
+                codes = tuple(
+                    bytes(sorted(before.union(now)))
+                    for now, before in zip(seen, known, strict=True)
+                )
                 found[index.name] = msgspec.structs.replace(index, codes=codes, spread=is_spread)
         return found
 
@@ -384,16 +400,20 @@ def _maker(index: OrderedIndex, position: dict[str, str], codes: Codes) -> Calla
 
 
 def _simple(part: Part, attribute: str) -> Callable[[Any], Entries]:
-    single = _single(part, attribute)
-    return lambda record: (single(record),)
-
-
-def _single(part: Part, attribute: str) -> Callable[[Any], bytes]:
     get = operator.attrgetter(attribute)
     if part.reading != PLAIN:
         read = converter(part.reading)
-        return lambda record: encode(read(get(record)))[:LONGEST]
-    return lambda record: encode(get(record))[:LONGEST]
+        return lambda record: (encode(read(get(record)))[:LONGEST],)
+    return lambda record: (encode(get(record))[:LONGEST],)
+
+
+def _values(part: Part, attribute: str) -> Callable[[Iterable[Any]], list[Any]]:
+    """Return a function from many probes to the values of a part that is one whole value."""
+    get = operator.attrgetter(attribute)
+    if part.reading != PLAIN:
+        read = converter(part.reading)
+        return lambda records: [read(get(record)) for record in records]
+    return lambda records: list(map(get, records))
 
 
 def _part(part: Part, attribute: str, codes: set[int]) -> Callable[[Any], Iterable[bytes]]:

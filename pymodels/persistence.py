@@ -6,20 +6,17 @@ what the view demands, the smallest change that will do, and the state of the in
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
-from pymodels.checks import Unfit, check_text
-from pymodels.errors import DuplicateKey, UnsavedReference, Unsupported, ValidationError
-from pymodels.kinds import Kind, Open, Scalar, Union, convert, is_list_of_text
+from pymodels.errors import DuplicateKey, Unsupported, ValidationError
+from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
-from pymodels.references import forget_related, key_in, keys_in
+from pymodels.references import forget_related, keys_in
 from pymodels.schema import FieldInfo, Schema
+from pymodels.soundness import quick_test, validate
 
 if TYPE_CHECKING:
     from pymodels.codecs import Codec
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 
 
 _OPEN: Final = Open()
-_astuple: Final = msgspec.structs.astuple
 
 # --- loading --------------------------------------------------------------------------------
 
@@ -69,154 +65,6 @@ def load_each(
         yield instance
 
 
-# --- checking -------------------------------------------------------------------------------
-
-
-def _is_sound(instance: Any) -> bool:
-    """Tell at once of most instances that nothing is wrong with them; of others say False."""
-    schema: Schema = instance._schema
-    known: _Sound | None = schema.cache.get("sound")
-    if known is None:
-        known = schema.cache["sound"] = _Sound(schema)
-    key = instance._pk
-    try:
-        return (key is None or known.takes_key(key)) and known.takes(instance)
-    except (Unfit, RecursionError, UnicodeEncodeError):
-        return False
-
-
-def _check_texts(values: list[Any]) -> None:
-    """Check the members of a list of text all at once."""
-    if values:
-        if set(map(type, values)) != {str}:
-            raise Unfit("a member is no text")
-        text = "".join(values)
-        if not text.isascii():
-            text.encode()
-
-
-class _Sound:
-    """Checks the instances of one model, those first that need least.
-
-    Which checks are needed depends on the types of the values alone, so it is found out once for
-    all records whose values have the same types: an ``str`` that was taken as text only has to be
-    encodable, and that is asked of all text together.
-    """
-
-    def __init__(self, schema: Schema) -> None:
-        self._is_simple = not any(
-            info.reference is not None
-            or info.options.choices is not None
-            or info.options.validators
-            for info in schema.fields.values()
-        )
-        order = getattr(schema.model, "__struct_fields__", ())
-        self._kinds = [schema.fields[name].kind for name in order]
-        self._key = schema.key
-        self._shapes: dict[tuple[type, ...], tuple[Any, Any]] = {}
-
-    def takes_key(self, key: Any) -> bool:
-        if type(key) is not self._key.type:
-            return False
-        if type(key) is not str or not key or not key.isascii():
-            self._key.check(key)
-        return True
-
-    def takes(self, instance: Any) -> bool:
-        if not self._is_simple:
-            return False
-        values = _astuple(instance)
-        shape = tuple(map(type, values))
-        known = self._shapes.get(shape)
-        if known is None:
-            for kind, value in zip(self._kinds, values, strict=True):
-                kind.check(value)
-            known = self._shapes[shape] = self._needed(shape)
-            return True
-        texts, checks = known
-        if texts is not None:
-            text = "".join(texts(values))
-            if not text.isascii():
-                text.encode()
-        for number, check in checks:
-            check(values[number])
-        return True
-
-    def _needed(self, shape: tuple[type, ...]) -> tuple[Any, Any]:
-        texts: list[int] = []
-        checks: list[tuple[int, Callable[[Any], None]]] = []
-        for number, (kind, found) in enumerate(zip(self._kinds, shape, strict=True)):
-            check = _check_of(kind, found)
-            if check is check_text:
-                texts.append(number)
-            elif check is not None:
-                checks.append((number, check))
-        # Of a single position a getter returns the value itself, which joins as well: it is text.
-        return (operator.itemgetter(*texts) if texts else None), tuple(checks)
-
-
-def _check_of(kind: Kind, found: type) -> Callable[[Any], None] | None:
-    """Return the check that values of type *found* still need, None if the type says it all."""
-    if found is type(None):
-        return None
-    options = kind.some if isinstance(kind, Union) else (kind,)
-    mine = [one for one in options if isinstance(one, Scalar)]
-    if found is list and len(options) == 1 and is_list_of_text(options[0]):
-        return _check_texts
-    if len(mine) == 1 and len(options) == 1:
-        if found is bool and mine[0].families == {"bool"}:
-            return None
-        return mine[0].check
-    return kind.check
-
-
-def problems(instance: Any) -> list[tuple[str, str]]:
-    """Return everything that keeps *instance* from being stored, as (field, reason)."""
-    schema: Schema = instance._schema
-    found: list[tuple[str, str]] = []
-    for info in schema.fields.values():
-        value = info.held(instance)
-        if info.reference is not None:
-            value, unsaved = reference_keys(value)
-            if unsaved:
-                found.append((info.name, f"refers to {unsaved}, which is not saved: save it first"))
-                continue
-        reason = info.problem(value)
-        if reason:
-            found.append((info.name, reason))
-    if instance._pk is not None:
-        try:
-            schema.key.check(instance._pk)
-        except Unfit as error:
-            found.append((schema.key_name, error.reason))
-    return found
-
-
-def reference_keys(value: Any) -> tuple[Any, str]:
-    """Return the keys that a reference stands for, and the repr of what has none yet."""
-    many = value if isinstance(value, list) else [value]
-    for one in many:
-        if one is not None and key_in(one) is None:
-            return None, repr(one)
-    return ([key_in(one) for one in many] if isinstance(value, list) else key_in(value)), ""
-
-
-def validate(instance: Any) -> None:
-    """Raise ``ValidationError`` with everything that keeps *instance* from being stored."""
-    if _is_sound(instance):
-        return
-    found = problems(instance)
-    if found:
-        schema: Schema = instance._schema
-        unsaved = all("is not saved: save it first" in reason for _, reason in found)
-        known = f" {instance._pk!r}" if instance._pk is not None else ""
-        raise (UnsavedReference if unsaved else ValidationError)(
-            f"{schema.name}{known} cannot be stored: "
-            + "; ".join(f"{name}: {reason}" for name, reason in found),
-            found,
-        )
-
-
 def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None:
     """Raise ``ValidationError`` if a record to be stored would not be one of the view's."""
     if storage.belongs(schema, key, stored):
@@ -233,16 +81,6 @@ def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None
 # --- saving ---------------------------------------------------------------------------------
 
 
-class _Pending(msgspec.Struct, gc=False):
-    """One instance on its way into a storage."""
-
-    instance: Any
-    key: Any
-    stored: Any
-    change: Change | None
-    created: bool
-
-
 def save(
     instances: Sequence[Any],
     storage: Storage,
@@ -255,32 +93,37 @@ def save(
 
     *unknown* are undeclared fields of a new record, for a copy to take along.
     """
-    target = storage.current
-    home = storage.home
-    for schema in {instance._schema for instance in instances}:
-        check_supported(schema, home)
-    for instance in instances:
-        instance.before_save()
-        if instance._schema.fill:
-            _fill(instance)
-        if not _is_sound(instance):
-            validate(instance)
-    pending = [
-        _prepare(instance, target, check=check, replace=replace, unknown=unknown or {})
-        for instance in instances
-    ]
-    changes = [one.change for one in pending if one.change is not None]
+    from pymodels.models import Model
+
+    target, home = storage.current, storage.home
+    models: set[Any] = set(map(type, instances))
+    has_before = has_after = False
+    for model in models:
+        check_supported(model._schema, home)
+        has_before = has_before or model.before_save is not Model.before_save
+        has_after = has_after or model.after_save is not Model.after_save
+    if has_before:
+        for instance in instances:
+            instance.before_save()
+    prepared = _prepare(instances, target, check=check, replace=replace, unknown=unknown or {})
+    changes = [change for change in prepared if change is not None]
     target.check_writable()
     if changes:
         target.write(changes)
-    for one in pending:
-        if one.change is not None or one.created:
-            target.remember(one.instance)
-            one.instance._pk = one.key
-            one.instance._stored = one.stored
-            one.instance._storage = home
-    for one in pending:
-        one.instance.after_save(one.created)
+    is_kept = target is home  # else it can be taken back, with the state of the instances
+    for instance, change in zip(instances, prepared, strict=True):
+        if change is not None:
+            if not is_kept:
+                target.remember(instance)
+            if type(change) is Put:
+                instance._pk = change.key
+                instance._stored = change.stored
+                instance._storage = home
+            elif type(change) is Patch and change.made is not None:
+                instance._stored = change.made[1]
+    if has_after:
+        for instance, change in zip(instances, prepared, strict=True):
+            instance.after_save(type(change) is Put)
     return len(changes)
 
 
@@ -296,37 +139,62 @@ def check_supported(schema: Schema, home: Storage) -> None:
 
 
 def _prepare(
-    instance: Any, target: Storage, *, check: bool, replace: bool, unknown: Mapping[str, Any]
-) -> _Pending:
-    if instance._storage is target.home and instance._stored is not None:
-        return _prepare_changed(instance, target, check=check)
-    return _prepare_new(instance, target, replace=replace, unknown=unknown)
+    instances: Sequence[Any],
+    target: Storage,
+    *,
+    check: bool,
+    replace: bool,
+    unknown: Mapping[str, Any],
+) -> list[Change | None]:
+    """Return what is to be written of each instance, None where nothing is."""
+    codec, home = target.codec, target.home
+    expect = Expect.ANYTHING if replace else Expect.ABSENT
+    prepared: list[Change | None] = []
+    schema: Any = None
+    is_fine: Callable[[Any], bool] = bool
+    encode: Callable[[Any], Any] = bytes
+    is_simple = False
+    # All that one instance needs is done while it is at hand: it may be one of many thousands.
+    for instance in instances:
+        if instance._schema is not schema:
+            schema = instance._schema
+            is_fine, encode = quick_test(schema), codec.encoder(schema)
+            is_simple = not (unknown or schema.fill or schema.must is not conditions.EVERYTHING)
+        if schema.fill:
+            _fill(instance)
+        if not is_fine(instance):
+            validate(instance)
+        if instance._stored is None and is_simple:
+            key = instance._pk
+            if key is None:
+                key = _new_key(schema)
+            prepared.append(Put(schema, key, encode(instance), expect))
+        elif instance._stored is None or instance._storage is not home:
+            prepared.append(_prepare_new(instance, target, expect, unknown))
+        else:
+            prepared.append(_prepare_changed(instance, target, check=check))
+    return prepared
 
 
-def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> _Pending:
+def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> Patch | None:
+    """Return the change of a stored record, None if nothing is to be written or asserted."""
     schema, codec = instance._schema, target.codec
     key, before = instance._pk, instance._stored
-    changed = codec.difference(schema, before, instance)
+    changed, after = codec.changed(schema, key, before, instance)
     if schema.fill:
-        changed = _missing_fill(target, instance, before) | changed
+        missing = _missing_fill(target, instance, before)
+        if missing:
+            changed = missing | changed
+            after = codec.apply(before, Patch(schema, key, changed))
     if not changed:
-        if check:
-            target_check: Change | None = Patch(schema, key, expect=target.expectation(before))
-        else:
-            target_check = None
-        return _Pending(instance, key, before, target_check, created=False)
+        return Patch(schema, key, expect=target.expectation(before)) if check else None
     expect: Expectation = target.expectation(before) if check else Expect.PRESENT
-    patch = Patch(schema, key, changed, expect=expect)
-    after = codec.apply(before, patch)
-    patch = msgspec.structs.replace(patch, made=(before, after))
     if schema.must is not conditions.EVERYTHING:
         _check_view(target, schema, key, after)
-    return _Pending(instance, key, after, patch, created=False)
+    return Patch(schema, key, changed, expect=expect, made=(before, after))
 
 
-def _prepare_new(
-    instance: Any, target: Storage, *, replace: bool, unknown: Mapping[str, Any]
-) -> _Pending:
+def _prepare_new(instance: Any, target: Storage, expect: Expect, unknown: Mapping[str, Any]) -> Put:
     schema: Schema = instance._schema
     key = instance._pk if instance._pk is not None else _new_key(schema)
     undeclared = unknown
@@ -337,8 +205,7 @@ def _prepare_new(
     stored = target.codec.encode(instance, undeclared)
     if schema.must is not conditions.EVERYTHING:
         _check_view(target, schema, key, stored)
-    expect = Expect.ANYTHING if replace else Expect.ABSENT
-    return _Pending(instance, key, stored, Put(schema, key, stored, expect), created=True)
+    return Put(schema, key, stored, expect)
 
 
 def _new_key(schema: Schema) -> Any:

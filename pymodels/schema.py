@@ -193,7 +193,11 @@ class Schema:
                 )
             result = conditions.both(result, self.bind(one))  # type: ignore[arg-type]  # a closed union
         for name, operand in keywords.items():
-            result = conditions.both(result, self.keyword(name, operand))
+            lookup = self.keyword(name, operand)
+            if result is conditions.EVERYTHING:
+                result = lookup
+            else:
+                result = conditions.both(result, lookup)
         return result
 
     def bind(self, condition: Condition) -> Condition:

@@ -98,7 +98,9 @@ class Selection(Generic[M]):
         if asked.offset or asked.limit is not None:
             self._refuse_slice("where")
         condition = self._schema.condition(given, lookups)
-        return self._with(condition=conditions.both(self._asked.condition, condition))
+        if asked.condition is not conditions.EVERYTHING:
+            condition = conditions.both(asked.condition, condition)
+        return self._with(condition=condition)
 
     def where_not(self, *given: Condition, **lookups: Any) -> Self:
         """Keep the records that ``where`` with the same arguments would leave out."""
@@ -300,15 +302,18 @@ class Selection(Generic[M]):
 
 def _with_keys(condition: Condition) -> Condition:
     """Replace queries that stand as operands by the keys that they find."""
-
-    def change(lookup: Lookup) -> Condition:
-        if isinstance(lookup.operand, Selection):
-            found = tuple(key for key, _ in lookup.operand._pairs(names=frozenset()))
-            return conditions.with_operand(lookup, found)
-        return lookup
-
-    if type(condition) is Lookup and not isinstance(condition.operand, Selection):
+    if condition is conditions.EVERYTHING:
         return condition
-    if any(isinstance(one.operand, Selection) for one in conditions.lookups_in(condition)):
-        return conditions.transform(condition, change)
+    if type(condition) is Lookup:
+        return _with_own_keys(condition)
+    for one in conditions.lookups_in(condition):
+        if isinstance(one.operand, Selection):
+            return conditions.transform(condition, _with_own_keys)
     return condition
+
+
+def _with_own_keys(lookup: Lookup) -> Lookup:
+    if isinstance(lookup.operand, Selection):
+        found = tuple(key for key, _ in lookup.operand._pairs(names=frozenset()))
+        return conditions.with_operand(lookup, found)
+    return lookup

@@ -314,15 +314,14 @@ class Storage(Opened, ABC):
         schema: Schema = model.__schema__
         wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
         target = self.current
-        load = target.loader(schema)
+        target.home.meet(schema)
         found = target.read(schema, wanted)
         if None in found:
             target.check_key_kind(schema)
-        return {
-            key: load(key, stored)
-            for key, stored in zip(wanted, found, strict=True)
-            if stored is not None and target.belongs(schema, key, stored)
-        }
+        pairs = [pair for pair in zip(wanted, found, strict=True) if pair[1] is not None]
+        if schema.must is not conditions.EVERYTHING:
+            pairs = [pair for pair in pairs if target.belongs(schema, *pair)]
+        return {one._pk: one for one in persistence.load_each(target, schema, lambda: pairs)}
 
     def save_all(self, instances: Iterable[Model], *, replace: bool = False) -> int:
         """Save new, changed and unchanged instances in one batch; return how many were written.
@@ -496,8 +495,8 @@ def _bare(collection: str, key: KeyKind) -> Schema:
 
 def resolve(storage: Any) -> Storage:
     """Return *storage*, or what it returns if it is a function; raise ``UsageError`` if neither."""
-    if isinstance(storage, Storage):
-        return storage
+    if isinstance(storage, Opened):
+        return storage  # type: ignore[return-value]  # which only a storage is
     if callable(storage) and not isinstance(storage, type):
         made = storage()
         if isinstance(made, Storage):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
@@ -51,17 +52,29 @@ def index_table(collection: str, index: str) -> str:
 
 
 def tables_for(
-    schemas: Sequence[Schema], ordered: Callable[[Schema], Iterable[OrderedIndex]]
-) -> list[str]:
+    schemas: Iterable[Schema], ordered: Callable[[Schema], Sequence[OrderedIndex]]
+) -> AbstractSet[str]:
     """Return the names of the tables that a batch may write to."""
-    names = {META: None}
-    for schema in {id(schema): schema for schema in schemas}.values():
-        names[records_table(schema.collection)] = None
-        for index in schema.unique:
-            names[unique_table(schema.collection, index.name)] = None
-        for one in ordered(schema):
-            names[index_table(schema.collection, one.name)] = None
-    return list(names)
+    names: dict[str, None] = {}
+    for schema in schemas:
+        indexes = ordered(schema)
+        known = schema.cache.get("tables")
+        if known is None or known[0] is not indexes:
+            known = schema.cache["tables"] = (indexes, dict.fromkeys(_tables_of(schema, indexes)))
+        if not names:
+            names = known[1]
+        else:
+            names = names | known[1]
+    return names.keys()
+
+
+def _tables_of(schema: Schema, ordered: Iterable[OrderedIndex]) -> Iterator[str]:
+    yield META
+    yield records_table(schema.collection)
+    for index in schema.unique:
+        yield unique_table(schema.collection, index.name)
+    for one in ordered:
+        yield index_table(schema.collection, one.name)
 
 
 def check_key_kind(known: CollectionRecord, schema: Schema, storage: str) -> None:
@@ -87,6 +100,11 @@ class View(Protocol):
 
 class IndexView(View, Protocol):
     """Tables to read, ordered indexes among them; storages with ``keeps_indexes`` have these."""
+
+    @property
+    def stamp(self) -> int | None:
+        """A number that no other state of these tables ever has; None where there is none."""
+        return None
 
     is_snapshot: bool
     """Whether the view goes on to show what was there when it was opened."""
@@ -188,6 +206,9 @@ class IndexBatch(Batch, IndexView, Protocol):
 
         If there is one, it need not have stored anything.
         """
+
+    def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store pairs, which are in the order of their keys, in place of what may be there."""
 
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take pairs of entry and key out of an index, as far as they are there."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
 from pymodels import conditions
-from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put, Revision
 from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
 from pymodels.indexes import duplicate
@@ -28,8 +28,20 @@ _DELETED: Final[Any] = None
 
 _UNCHANGED: Final[Any] = object()
 
-Place = tuple[str, Any]
-"""A collection and a key."""
+
+class _Overlay:
+    """What one transaction knows of one collection.
+
+    ``found`` are the records that were read below, by key, None where there was none; ``changed``
+    those that were written here, None where one was deleted.
+    """
+
+    __slots__ = ("changed", "found", "schema")
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.found: dict[Any, Any] = {}
+        self.changed: dict[Any, Any] = {}
 
 
 class Transaction(Storage):
@@ -49,10 +61,8 @@ class Transaction(Storage):
         self.root: Storage = base.home
         self.pid = os.getpid()
         self.state = "open"
-        self._schemas: dict[str, Schema] = {}
+        self._overlays: dict[str, _Overlay] = {}
         self._unique: dict[int, Change] = {}
-        self._changed: dict[Place, Any] = {}
-        self._found: dict[Place, Any] = {}
         self._before: dict[int, tuple[Any, tuple[Any, Any, Any]]] = {}
         self._prepared: Prepared | None = None
 
@@ -69,7 +79,7 @@ class Transaction(Storage):
 
     @property
     def revision(self) -> Any:
-        return (self.base.revision, len(self._changed), self.state)
+        return (self.base.revision, self._changes, self.state)
 
     def __enter__(self) -> Self:
         self._check_usable()
@@ -107,7 +117,7 @@ class Transaction(Storage):
     def prepare(self, changes: Sequence[Change] | None = None) -> Prepared:
         """Check and stage everything that was done, so that only ``commit()`` is left."""
         if changes is not None:  # a savepoint hands its changes down
-            before = dict(self._changed)
+            before = {name: dict(one.changed) for name, one in self._overlays.items()}
             self.write(changes)
             return _Applied(self, before)
         self._check_usable()
@@ -115,7 +125,7 @@ class Transaction(Storage):
             self._prepared = self._stage(self._batch())
         except DuplicateKey as error:
             self.rollback()
-            if error.field != self._schemas[error.collection].key_name:
+            if error.field != self._overlays[error.collection].schema.key_name:
                 raise
             # It was absent when it was read here: doing it all again may well succeed.
             raise Conflict(
@@ -184,47 +194,38 @@ class Transaction(Storage):
 
     def _batch(self) -> list[Change]:
         """Return what the storage below has to write, and what it has to find unchanged."""
-        batch: list[Change] = []
-        for place, found in self._found.items():
-            schema, key = self._schemas[place[0]], place[1]
-            expect: Expectation = Expect.ABSENT if found is None else self.base.expectation(found)
-            if place not in self._changed:
-                if found is None:
-                    batch.append(Delete(schema, key, expect))
-                else:
-                    batch.append(Patch(schema, key, expect=expect))
-                continue
-            stored = self._changed[place]
-            if stored is not _DELETED:
-                batch.append(Put(schema, key, stored, expect))
-            elif found is not None:
-                batch.append(Delete(schema, key, expect))
-            else:
-                batch.append(Delete(schema, key, Expect.ABSENT))
         # Deletions first, so that a unique value may move from one record to another.
-        batch.sort(key=lambda change: not isinstance(change, Delete))
-        return [*batch, *self._unique.values()]
+        deletions: list[Change] = []
+        batch: list[Change] = []
+        revision = self.codec.revision
+        for overlay in self._overlays.values():
+            schema, changed = overlay.schema, overlay.changed
+            for key, found in overlay.found.items():
+                expect: Expectation = Expect.ABSENT if found is None else Revision(revision(found))
+                stored = changed.get(key, _UNCHANGED)
+                if stored is _UNCHANGED and found is not None:
+                    batch.append(Patch(schema, key, expect=expect))
+                elif stored is _UNCHANGED or stored is _DELETED:
+                    deletions.append(Delete(schema, key, expect))
+                else:
+                    batch.append(Put(schema, key, stored, expect))
+        return [*deletions, *batch, *self._unique.values()]
 
     # --- the contract -----------------------------------------------------------------------
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
         self._check_usable()
-        self._know(schema)
-        places = [(schema.collection, key) for key in keys]
-        unknown = [
-            place for place in places if place not in self._changed and place not in self._found
-        ]
+        overlay = self._overlay(schema)
+        changed, found = overlay.changed, overlay.found
+        unknown = [key for key in keys if key not in changed and key not in found]
         if unknown:
-            found = self.base.read(schema, [key for _, key in unknown])
-            self._found.update(zip(unknown, found, strict=True))
-        return [
-            self._changed[place] if place in self._changed else self._found[place]
-            for place in places
-        ]
+            found.update(zip(unknown, self.base.read(schema, unknown), strict=True))
+        if not changed:
+            return [found[key] for key in keys]
+        return [changed[key] if key in changed else found[key] for key in keys]
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self._check_usable()
-        self._know(plan.schema)
         pairs = self._merged(plan)
         if plan.skip or plan.most is not None:
             stop = None if plan.most is None else plan.skip + plan.most
@@ -232,10 +233,8 @@ class Transaction(Storage):
         return pairs
 
     def _merged(self, plan: Plan) -> Iterator[Pair]:
-        collection = plan.schema.collection
-        changed = {
-            place[1]: stored for place, stored in self._changed.items() if place[0] == collection
-        }
+        overlay = self._overlay(plan.schema)
+        changed = dict(overlay.changed)  # others may be written before all of these are asked for
         end = None if plan.most is None else plan.skip + plan.most + len(changed)
         below = self.base.plan(
             plan.schema,
@@ -245,7 +244,7 @@ class Transaction(Storage):
             unordered=plan.unordered,
             limit=end,
         )
-        rows = self._noted(collection, changed, execute(self.base, below))
+        rows = self._noted(overlay, changed, execute(self.base, below))
         if not changed:
             return rows
         matches = matcher(self.codec, plan.schema, plan.condition)
@@ -260,71 +259,73 @@ class Transaction(Storage):
         return heapq.merge(rows, sorted(mine, key=sortable), key=sortable)
 
     def _noted(
-        self, collection: str, changed: Mapping[Any, Any], rows: Iterator[Pair]
+        self, overlay: _Overlay, changed: Mapping[Any, Any], rows: Iterator[Pair]
     ) -> Iterator[Pair]:
         """Leave out what was changed here, and note the revision of all else."""
+        found = overlay.found
         for key, stored in rows:
-            place = (collection, key)
-            if place not in self._found:
-                self._found[place] = stored
-            elif key not in changed and self._found[place] != stored:
+            known = found.setdefault(key, stored)
+            if key in changed:
+                continue
+            if known is not stored and known != stored:
+                collection = overlay.schema.collection
                 raise Conflict(
                     f"{collection} {key!r} was changed by others while this transaction was open; "
                     "begin it again",
                     collection,
                     key,
                 )
-            if key not in changed:
-                yield key, stored
+            yield key, stored
 
     def write(self, changes: Sequence[Change]) -> None:
         self.check_writable()
-        undo: list[tuple[Place, Any]] = []
+        undo: list[tuple[dict[Any, Any], Any, Any]] = []
         try:
             for change in changes:
-                undo.append(self._apply(change))  # noqa: PERF401 - an error leaves it half full
-            for change in changes:  # after all of them: unique values may change places
-                self._check_unique(change.schema, change.key)
+                self._apply(change, undo)
+            if self._unique:
+                for change in changes:  # after all of them: unique values may change places
+                    self._check_unique(change.schema, change.key)
         except BaseException:
-            for place, before in reversed(undo):
+            for changed, key, before in reversed(undo):
                 if before is _UNCHANGED:
-                    self._changed.pop(place, None)
+                    changed.pop(key, None)
                 else:
-                    self._changed[place] = before
+                    changed[key] = before
             raise
 
-    def _apply(self, change: Change) -> tuple[Place, Any]:
-        """Carry out one change, and return what is needed to take it back."""
-        schema = change.schema
-        place = (schema.collection, change.key)
+    def _apply(self, change: Change, undo: list[tuple[dict[Any, Any], Any, Any]]) -> None:
+        """Carry out one change, and note in *undo* what is needed to take it back."""
+        schema, key = change.schema, change.key
+        overlay = self._overlays.get(schema.collection) or self._overlay(schema)
         if schema.unique:  # the storage below is to know of it, whichever model is met first
-            self._unique[id(schema)] = Patch(schema, change.key, expect=Expect.ANYTHING)
-        before = self._changed.get(place, _UNCHANGED)
-        if before is not _UNCHANGED:
-            found = before
-        elif place in self._found:
-            found = self._found[place]
-        else:
-            found = self.read(schema, (change.key,))[0]
+            self._unique[id(schema)] = Patch(schema, key, expect=Expect.ANYTHING)
+        changed = overlay.changed
+        before = found = changed.get(key, _UNCHANGED)
+        if before is _UNCHANGED:
+            found = overlay.found.get(key, _UNCHANGED)
+            if found is _UNCHANGED:
+                found = self.read(schema, (key,))[0]
         check_expectation(self.codec, change, found)
         self.root.check_change(change)
-        undo = (place, before)
-        if isinstance(change, Delete):
-            if found is not None:
-                self._changed[place] = _DELETED
-            return undo
-        if isinstance(change, Put):
+        after = found
+        if type(change) is Delete:
+            after = _DELETED
+        elif type(change) is Put:
             after = change.stored
-        elif found is not None and (change.set or change.unset or change.operations):
+        elif (
+            type(change) is Patch
+            and found is not None
+            and (change.set or change.unset or change.operations)
+        ):
             after = self.codec.apply(found, change)
-        else:
-            return undo
-        self._changed[place] = after
-        return undo
+        if after is not found:
+            changed[key] = after
+            undo.append((changed, key, before))
 
     def _check_unique(self, schema: Schema, key: Any) -> None:
         """Refuse at once what the commit would refuse: a unique value that another record has."""
-        stored = self._changed.get((schema.collection, key))
+        stored = self._overlay(schema).changed.get(key)
         for index in schema.unique if stored is not _DELETED else ():
             try:
                 record = self.codec.probe(schema, index.fields)(stored)
@@ -342,11 +343,18 @@ class Transaction(Storage):
                     raise duplicate(schema.collection, index.fields, values, other)
 
     def collections(self) -> Mapping[str, KeyKind]:
-        mine = {collection: self._schemas[collection].key for collection, _ in self._changed}
+        mine = {name: one.schema.key for name, one in self._overlays.items() if one.changed}
         return {**self.base.collections(), **mine}
 
-    def _know(self, schema: Schema) -> None:
-        self._schemas.setdefault(schema.collection, schema)
+    def _overlay(self, schema: Schema) -> _Overlay:
+        found = self._overlays.get(schema.collection)
+        if found is None:
+            found = self._overlays[schema.collection] = _Overlay(schema)
+        return found
+
+    @property
+    def _changes(self) -> int:
+        return sum(len(one.changed) for one in self._overlays.values())
 
     def query(self, model: Any, *, allow_scan: bool = True) -> Any:
         return self.root.query_class_of()(model, self, allow_scan=allow_scan)
@@ -369,7 +377,7 @@ class Transaction(Storage):
         below = self.base.plan(
             plan.schema, plan.condition, order=plan.order, descending=plan.descending
         )
-        return {**self.base.explain(below), "changed in this transaction": len(self._changed)}
+        return {**self.base.explain(below), "changed in this transaction": self._changes}
 
 
 class _Nothing(Prepared):
@@ -385,7 +393,7 @@ class _Nothing(Prepared):
 class _Applied(Prepared):
     """A savepoint's changes, which are in the transaction around it already."""
 
-    def __init__(self, outer: Transaction, before: dict[Place, Any]) -> None:
+    def __init__(self, outer: Transaction, before: Mapping[str, dict[Any, Any]]) -> None:
         self._outer = outer
         self._before = before
 
@@ -393,4 +401,5 @@ class _Applied(Prepared):
         pass
 
     def rollback(self) -> None:
-        self._outer._changed = self._before
+        for name, overlay in self._outer._overlays.items():
+            overlay.changed = self._before.get(name, {})

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pymodels import conditions, deleting, expressions, persistence
+from pymodels import conditions, deleting, expressions, persistence, soundness
 from pymodels.changes import Change, Patch
 from pymodels.checks import Unfit
 from pymodels.errors import OperandInvalid, UnknownField, UsageError, ValidationError
@@ -122,7 +122,7 @@ def _member(info: FieldInfo, array: Any, member: Any, where: str) -> Any:
     reason = ""
     if info.reference is not None:
         accept_all(member, info.reference, where)
-        member, unsaved = persistence.reference_keys(member)
+        member, unsaved = soundness.reference_keys(member)
         if unsaved:
             reason = f"refers to {unsaved}, which is not saved: save it first"
     try:
@@ -138,7 +138,7 @@ def _fit(schema: Schema, info: FieldInfo, value: Any) -> Any:
     reason = ""
     if info.reference is not None:
         accept_all(value, info.reference, f"{schema.name}.{info.name}")
-        value, unsaved = persistence.reference_keys(value)
+        value, unsaved = soundness.reference_keys(value)
         if unsaved:
             reason = f"refers to {unsaved}, which is not saved: save it first"
     reason = reason or info.problem(value)

@@ -1,5 +1,6 @@
 """Class statements that are refused: each mistake, and what its message has to say."""
 
+import types
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -272,3 +273,10 @@ def test_a_relation_is_no_field():
     assert list(Teacher.__schema__.fields) == []
     with complaint(UsageError, "Teacher", "'pupils'"):
         Teacher(pupils=[])
+
+
+@pytest.mark.parametrize("name", ["class", "two words", "1st"])
+def test_a_field_is_named_as_python_allows(name):
+    made = {"__module__": __name__, name: Field(str)}
+    with pytest.raises(ModelError, match=r"the name of a field is a name in Python; Field\(name="):
+        types.new_class("Thing", (Model,), {}, lambda body: body.update(made))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -97,6 +97,8 @@ class Storage(KeyValueStorage):
                 except BaseException:
                     shared.release()
                     raise
+                for catalog in self.catalogs.values():
+                    catalog.stamp = None  # in a forked child, the file may be another one now
                 self._shared = shared
             return self._shared
 
@@ -119,7 +121,7 @@ class Storage(KeyValueStorage):
     def batch(self) -> Batch:
         return WriteBatch(self.environment)
 
-    def make_tables(self, names: Sequence[str]) -> None:
+    def make_tables(self, names: AbstractSet[str]) -> None:
         self.environment.make_tables(names)
 
     def read_one(self, schema: Schema, key: Any) -> bytes | None:

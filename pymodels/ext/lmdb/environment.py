@@ -8,7 +8,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -244,22 +244,18 @@ class Environment:
             self.fail(error)
         return self.keep_table(name, made)
 
-    def known_table(self, name: str) -> Table | None:
-        """Return a table that this process has opened, or None."""
-        return self.tables.get(name)
-
     def _has_table(self, name: str) -> bool:
         """Look without waiting for a writer, as most of those who ask only want to read."""
         with self.handle.begin() as transaction:
             return transaction.get(name.encode()) is not None
 
-    def make_tables(self, names: Sequence[str]) -> None:
+    def make_tables(self, names: AbstractSet[str]) -> None:
         """Make the tables that are missing, in a transaction of their own.
 
         LMDB wants a transaction that opens tables to be the only one in the process that does; so
         all of them are write transactions, of which there is but one at a time.
         """
-        if all(name in self.tables for name in names):
+        if self.tables.keys() >= names:
             return
         try:
             with self.handle.begin(write=True) as transaction:

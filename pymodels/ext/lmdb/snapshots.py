@@ -35,7 +35,11 @@ class Snapshot(IndexView):
 
     def __init__(self, shared: Environment) -> None:
         self._shared = shared
-        self._begin()
+        self._opened = shared.opened
+        try:
+            self._transaction = shared.handle.begin()
+        except lmdb.Error as error:
+            shared.fail(error)
 
     def _begin(self) -> None:
         self._opened = self._shared.opened
@@ -48,14 +52,21 @@ class Snapshot(IndexView):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._abort()
-
-    def _abort(self) -> None:
         if self._shared.pid == os.getpid():  # a forked child leaves the parent's readers alone
             self._transaction.abort()
 
+    @property
+    def stamp(self) -> int | None:
+        number: int = self._transaction.id()
+        return number
+
+    def _abort(self) -> None:
+        if self._shared.pid == os.getpid():
+            self._transaction.abort()
+
     def _handle(self, table: str) -> Any | None:
-        found = self._shared.table(table)
+        shared = self._shared
+        found = shared.tables.get(table) or shared.table(table)
         if found is None:
             return None
         if found.number > self._opened:  # a transaction knows the tables opened before it only
@@ -251,7 +262,12 @@ class WriteBatch(Snapshot):
         self._made: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
         self._done = False
-        super().__init__(shared)
+        self._shared = shared
+        self._begin()
+
+    @property
+    def stamp(self) -> int | None:
+        return None  # what is written here has no number yet
 
     def _begin(self) -> None:
         self._opened = self._shared.opened
@@ -266,7 +282,7 @@ class WriteBatch(Snapshot):
             return known
         made = self._made.get(table)
         if made is None:
-            found = self._shared.known_table(table)
+            found = self._shared.tables.get(table)
             if found is not None and found.number <= self._opened:
                 made = found.handle
             else:
@@ -305,17 +321,30 @@ class WriteBatch(Snapshot):
         if handle is None:
             handle = self._open_here(table, create=True)
         try:
+            if len(pairs) == 1:
+                key, value = pairs[0]
+                is_new = self._transaction.put(key, value, db=handle, overwrite=False)
+                return None if is_new else key
             with self._transaction.cursor(handle) as cursor:
                 follows = not cursor.last() or cursor.key() < pairs[0][0]
                 if not follows:
                     taken = cursor.getmulti([key for key, _ in pairs])
                     if taken:
-                        key: bytes = taken[0][0]
-                        return key
+                        return taken[0][0]
                 cursor.putmulti(pairs, append=follows)
         except lmdb.Error as error:
             self._shared.fail(error)
         return None
+
+    def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                cursor.putmulti(pairs)
+        except lmdb.Error as error:
+            self._shared.fail(error)
 
     def delete(self, table: str, key: bytes) -> None:
         handle = self._handle(table)
@@ -330,8 +359,12 @@ class WriteBatch(Snapshot):
         if handle is None:
             handle = self._open_here(table, create=True)
         try:
+            if len(pairs) == 1:
+                self._transaction.put(*pairs[0], db=handle)
+                return
             with self._transaction.cursor(handle) as cursor:
-                cursor.putmulti(pairs)
+                follows = not cursor.last() or cursor.item() < pairs[0]
+                cursor.putmulti(pairs, append=follows)
         except lmdb.Error as error:
             self._shared.fail(error)
 

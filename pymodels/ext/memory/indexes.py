@@ -181,6 +181,9 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         changed.update(pairs)
         return None
 
+    def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self.changes.setdefault(table, {}).update(pairs)
+
     def entries(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -1,0 +1,93 @@
+"""What a save writes of a changed record: the quick comparison beside the general one."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymodels import Field, Model, get_storage
+from pymodels.codecs import MessagePack
+
+CODEC = MessagePack()
+ABROAD = timezone(timedelta(hours=1))
+
+
+class Thing(Model):
+    text: Field[str | None]
+    number: Field[int | None]
+    amount: Field[float | None]
+    yes: Field[bool | None]
+    moment: Field[datetime | None]
+    day: Field[date | None]
+    exact: Field[Decimal | None]
+    words: Field[list[str] | None]
+    numbers: Field[list[int] | None]
+    several: Field[set[int] | None]
+    either: Field[int | str | None]
+
+
+# Values of which some are equal in Python, and stored as other bytes, or the other way round.
+FIELDS: dict[str, list[Any]] = {
+    "text": ["", "a", "b"],
+    "number": [0, 1, 2**60],
+    "amount": [0.0, -0.0, 0, 1, 1.0, 1.5],
+    "yes": [True, False],
+    "moment": [
+        datetime(2020, 1, 1, 12, tzinfo=UTC),
+        datetime(2020, 1, 1, 13, tzinfo=ABROAD),
+        datetime(2020, 1, 1, 13, tzinfo=UTC),
+    ],
+    "day": [date(2020, 1, 1), date(2020, 1, 2)],
+    "exact": [Decimal(1), Decimal("1.00"), Decimal(2)],
+    "words": [[], ["a"], ["a", "b"]],
+    "numbers": [[], [0], [1]],
+    "several": [set(), {1, 2}, {2, 1, 3}],
+    "either": [1, "1", "a"],
+}
+
+VALUES = st.fixed_dictionaries(
+    {name: st.sampled_from([None, *some]) for name, some in FIELDS.items()}
+)
+
+
+@given(before=VALUES, after=VALUES)
+def test_the_same_is_found_as_by_comparing_what_is_stored(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    schema = Thing.__schema__
+    stored, instance = CODEC.encode(Thing(**before)), Thing(**after)
+    found = CODEC.difference(schema, stored, instance)
+    assert found == CODEC._any_difference(schema, stored, instance)
+    set_there, made = CODEC.changed(schema, "k", stored, instance)
+    assert set_there == found
+    assert CODEC.document(made) == CODEC.document(CODEC.encode(instance))
+    assert (made == stored) == (not found)
+
+
+@given(before=VALUES, after=VALUES)
+def test_what_nobody_declared_stays(before: dict[str, Any], after: dict[str, Any]) -> None:
+    stored = CODEC.encode(Thing(**before), {"extra": 7})
+    _, made = CODEC.changed(Thing.__schema__, "k", stored, Thing(**after))
+    wanted = CODEC.document(CODEC.encode(Thing(**after)))
+    assert CODEC.document(made) == wanted | {"extra": 7}
+
+
+def test_a_default_that_is_not_stored_is_no_change() -> None:
+    class Late(Model, collection="thing"):
+        text: Field[str]
+        late: Field[Any] = Field(default=None)
+
+    stored = CODEC.from_document({"text": "a"})
+    assert CODEC.changed(Late.__schema__, "k", stored, Late(text="a")) == ({}, stored)
+
+
+def test_an_int_in_a_field_of_floats_is_no_change_once_it_is_saved() -> None:
+    values = dict.fromkeys(FIELDS) | {"amount": 1}
+    thing = Thing(**values).save(get_storage("pymodels.ext.memory"))
+    assert not thing.is_changed
+    thing.amount = 2
+    assert thing.is_changed
