@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,29 @@ def test_a_second_opener_is_told_at_once(path: Path, tmp_path: Path) -> None:
     assert in_another_process(OPEN, path).stdout == ""
 
 
+HOLD = """
+import sys, time
+from pymodels import get_storage
+with get_storage("pymodels.ext.tokyo_cabinet", path=sys.argv[1]) as storage:
+    sys.stdout.write("open\\n")
+    sys.stdout.flush()
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_waiting_for_another_process(path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(path), "1"]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(StorageBusy, match="lock_timeout"):
+            opened(path, lock_timeout=0.1)
+        with opened(path, lock_timeout=60) as storage:
+            Person(pk="a").save(storage)
+        assert other.wait(60) == 0
+
+
 def test_a_file_that_is_only_read(path: Path) -> None:
     with pytest.raises(StorageError, match="does not exist"):
         opened(path, read_only=True)
@@ -80,6 +105,8 @@ def test_a_file_that_is_only_read(path: Path) -> None:
         ({"buckets": -1}, "buckets is a whole number from 0"),
         ({"cache": True}, "cache is a whole number"),
         ({"sync": 1}, "sync is True or False"),
+        ({"lock_timeout": "long"}, "lock_timeout is a number of seconds"),
+        ({"lock_timeout": -1}, "lock_timeout is a number of seconds from 0"),
         ({"adopt": "animal"}, "adopt is a list"),
         ({"kind": "HASH", "adopt": ["animal"]}, "adopt is for kind='TABLE'"),
         ({"bucket": 3}, "did you mean 'buckets'"),

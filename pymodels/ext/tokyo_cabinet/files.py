@@ -7,12 +7,14 @@ keeps one of its own open, and takes the lock anew where the library may have lo
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import struct
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
@@ -23,6 +25,7 @@ from pymodels.ext.tokyo_cabinet.library import functions
 _MAGIC: Final = b"ToKyO CaBiNeT\n"
 _HEADER: Final = 256
 _FLAGS: Final = 33
+_PAUSE: Final = 0.02
 _OPEN_OR_BROKEN: Final = 0b11
 KINDS: Final = {"HASH": 0, "BTREE": 1, "TABLE": 3}
 _LETTERS: Final = {number: kind for kind, number in KINDS.items()}
@@ -55,19 +58,6 @@ def index_files(path: Path) -> list[Path]:
         for one in path.parent.iterdir()
         if one.name.startswith(prefix) and not one.name.endswith(".wal")
     )
-
-
-def was_not_closed(path: Path) -> bool:
-    """Tell whether whoever had the file open has died, or could not write to it.
-
-    Its indexes may then be behind, or ahead: a server keeps what is new of them in its memory.
-    """
-    for file in (path, *index_files(path)):
-        with file.open("rb") as opened:
-            header = opened.read(_HEADER)
-        if len(header) == _HEADER and header[_FLAGS] & _OPEN_OR_BROKEN:
-            return True
-    return False
 
 
 def mend_logs(files: list[Path]) -> None:
@@ -133,7 +123,7 @@ class Guard:
     """Keeps a path for this process: nobody opens it twice, and the lock is not lost."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self.path = path
+        self.path, self.name = path, name
         self._pid = os.getpid()
         try:
             self._file = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
@@ -150,6 +140,36 @@ class Guard:
         """
         reserve(self._file)
 
+    def take(self, *, shared: bool, seconds: float) -> None:
+        """Take the lock on the file, if need be after a while; raise ``StorageBusy`` without it.
+
+        What is done to the file before the library opens it is not done to a file in use.
+        """
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        latest = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.lockf(self._file, kind | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    return  # it may not be written: that is for the library to say
+                if time.monotonic() >= latest:
+                    raise busy(self.name, str(error.strerror)) from error
+                time.sleep(_PAUSE)
+            else:
+                return
+
+    def was_not_closed(self) -> bool:
+        """Tell whether whoever had the file open has died, or could not write to it.
+
+        Its indexes may then be behind, or ahead: a server keeps what is new of them in its memory.
+        """
+        headers = [os.pread(self._file, _HEADER, 0)]  # to open and close it would lose the lock
+        for file in index_files(self.path):
+            with file.open("rb") as opened:
+                headers.append(opened.read(_HEADER))
+        return any(len(one) == _HEADER and one[_FLAGS] & _OPEN_OR_BROKEN for one in headers)
+
     def hold(self) -> None:
         """Take the lock anew, which the library may have lost by closing the file."""
         with suppress(OSError):
@@ -164,12 +184,22 @@ class Guard:
             with suppress(OSError):
                 if int(link.name) != self._file and link.readlink() in names:
                     os.close(int(link.name))
+        self.hold()
 
     def release(self) -> None:
         """Let others open the path; the library must have closed it."""
         if self._pid == os.getpid():
             _OPEN.discard(self._identity)
             os.close(self._file)
+
+
+def busy(name: str, why: str) -> StorageBusy:
+    """Return the error for a file that another process has open."""
+    return StorageBusy(
+        f"{name} is open in another process ({why}): one at a time can have it. Close it there, "
+        "give lock_timeout to wait for that, or serve it with ttserver and use "
+        "pymodels.ext.tokyo_tyrant"
+    )
 
 
 def refuse_second(path: Path, name: str) -> None:

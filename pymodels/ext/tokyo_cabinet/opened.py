@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pymodels.errors import (
-    StorageBusy,
     StorageClosed,
     StorageError,
     StorageFull,
@@ -26,12 +25,12 @@ from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error, TDBQuery
 from pymodels.ext.tokyo_cabinet.files import (
     Guard,
+    busy,
     check_file,
     index_files,
     mend_logs,
     refuse_second,
     reserve,
-    was_not_closed,
 )
 from pymodels.ext.tokyo_cabinet.locks import ReadersOrWriter
 
@@ -70,16 +69,14 @@ class Tuning:
     cache: int = 0
     mmap_size: int = 0
     sync: bool = False
+    lock_timeout: float = 0.0
 
 
 def fail(error: Error, name: str) -> NoReturn:
     """Raise our error for one of the library's."""
     code, text = error.code, str(error)
     if code in (tokyo.TCETHREAD, tokyo.TCELOCK):
-        raise StorageBusy(
-            f"{name} is open in another process ({text}): one at a time can have it. Close it "
-            "there, or serve it with ttserver and use pymodels.ext.tokyo_tyrant"
-        ) from error
+        raise busy(name, text) from error
     if error.errno in _FULL and code not in _NAMED:
         raise StorageFull(
             f"{name}: no space is left ({text}); nothing of this batch was stored"
@@ -130,19 +127,31 @@ class OpenFile:
             raise StorageError(f"{name} does not exist; read_only=True makes no file")
         elif not path.parent.is_dir():
             raise StorageError(f"{name} cannot be made: there is no folder {path.parent}")
-        self.was_killed = self.was_there and not read_only and was_not_closed(path)
-        if self.was_killed:
-            mend_logs(self.files())
         self.read_only = read_only
         self._mode = tokyo.TDBOLCKNB | (
             tokyo.TDBOREADER if read_only else tokyo.TDBOWRITER | tokyo.TDBOCREAT
         )
         if tuning.sync:
             self._mode |= tokyo.TDBOTSYNC
-        self._open()
-        self._guard = Guard(path, name)
-        if not self.was_there:
+        self.was_killed = False
+        if self.was_there:
+            self._guard = Guard(path, name)
+            try:
+                self._take()
+                self._open()
+            except BaseException:
+                self._guard.release()
+                raise
+        else:
+            self._open()
+            self._guard = Guard(path, name)
             self._guard.reserve()
+
+    def _take(self) -> None:
+        self._guard.take(shared=self.read_only, seconds=self.tuning.lock_timeout)
+        self.was_killed = not self.read_only and self._guard.was_not_closed()
+        if self.was_killed:
+            mend_logs(self.files())
 
     def _open(self) -> None:
         self.database = self.made()

@@ -59,6 +59,8 @@ class Storage(CoreStorage):
         cache: how many records are kept in memory.
         mmap_size: how many bytes of the file are mapped into memory: faster, but a full disk then
             kills the process.
+        lock_timeout: how many seconds to wait for another process that has the file open; 0 raises
+            ``StorageBusy`` at once.
         adopt: collections whose records other programs wrote: their keys have no prefix, and their
             columns are read as the model declares them. Tell models apart by ``must_have``.
 
@@ -100,6 +102,7 @@ class Storage(CoreStorage):
         buckets: int = 0,
         cache: int = 0,
         mmap_size: int = 0,
+        lock_timeout: float = 0,
         adopt: Sequence[str] = (),
     ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
@@ -115,6 +118,10 @@ class Storage(CoreStorage):
                     f"{setting} is a whole number from 0 (the library's own choice) to 2147483647, "
                     f"not {number!r}"
                 )
+        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, int | float):
+            raise SettingsError(f"lock_timeout is a number of seconds, not {lock_timeout!r}")
+        if not 0 <= lock_timeout < float("inf"):
+            raise SettingsError(f"lock_timeout is a number of seconds from 0, not {lock_timeout!r}")
         if isinstance(options, str) or not set(options) <= _OPTIONS.keys():
             raise SettingsError(
                 f"options is a list of names out of {', '.join(_OPTIONS)}, not {options!r}"
@@ -128,7 +135,7 @@ class Storage(CoreStorage):
         if adopt and kind != "TABLE":
             raise SettingsError("adopt is for kind='TABLE'")
         layout = sum(_OPTIONS[option] for option in set(options))
-        self._tuning = Tuning(layout, buckets, cache, mmap_size, sync)
+        self._tuning = Tuning(layout, buckets, cache, mmap_size, sync, lock_timeout)
         self._opening = threading.Lock()
         self._file: OpenFile | None = None
         self._batches = 0
