@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tyrant(path: Path) -> Iterator[Tyrant]:
-    with served(path) as tyrant:
-        yield tyrant
-
-
-@pytest.fixture
-def storage(tyrant: Tyrant) -> Iterator[Any]:
-    with get_storage(tyrant.settings(timeout=60)) as storage:
-        yield storage
+def storage(tyrant_storage: Any) -> Any:
+    return tyrant_storage
 
 
 def application(storage: Any) -> list[Any]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,14 @@ from pymodels import (
 from pymodels.ext._tokyo.unfinished import BATCH, LOCK, BatchState, read_state
 from pymodels.ext.tokyo_tyrant.client import joined
 from tests.tyrant_models import Account
-from tests.tyrants import Tyrant, served
+from tests.tyrants import Tyrant
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "storage.tct"
-
-
-@pytest.fixture
-def tyrant(path: Path) -> Iterator[Tyrant]:
-    with served(path) as tyrant:
-        yield tyrant
-
-
-@pytest.fixture
-def storage(tyrant: Tyrant) -> Iterator[Any]:
-    with get_storage(tyrant.settings(timeout=60)) as storage:
-        yield storage
+def storage(tyrant_storage: Any) -> Any:
+    return tyrant_storage
 
 
 def pending_batch(storage: Any) -> None:

@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from pymodels import (
 )
 from pymodels.errors import StorageError
 from pymodels.ext.tokyo_tyrant.client import RDB
-from tests.tyrant_models import Account
+from tests.tyrant_models import Account, Person
 from tests.tyrants import Tyrant, served
 
 
@@ -33,15 +32,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tyrant(path: Path) -> Iterator[Tyrant]:
-    with served(path) as tyrant:
-        yield tyrant
-
-
-@pytest.fixture
-def storage(tyrant: Tyrant) -> Iterator[Any]:
-    with get_storage(tyrant.settings(timeout=60)) as storage:
-        yield storage
+def storage(tyrant_storage: Any) -> Any:
+    return tyrant_storage
 
 
 def test_a_server_that_is_restarted(storage: Any, tyrant: Tyrant) -> None:
@@ -65,6 +57,26 @@ def test_a_server_that_was_killed_leaves_a_file_that_opens(path: Path) -> None:
     with get_storage("pymodels.ext.tokyo_cabinet", path=path) as storage:
         assert [one.id for one in Account.objects(storage)] == list(range(100))
         assert Account.objects(storage).get(login="77").id == 77
+
+
+def test_indexes_agree_with_the_records_that_a_killed_server_left(path: Path) -> None:
+    with served(path) as tyrant:
+        with get_storage(tyrant.settings()) as storage:
+            Person(pk="first", name="first", age=0).save(storage)
+            storage.sync()
+            for start in range(0, 2000, 100):
+                numbers = range(start, start + 100)
+                storage.save_all([Person(pk=f"{n}", name=f"n{n}", age=n) for n in numbers])
+        tyrant.end(signal.SIGKILL)  # with the new parts of indexes in its memory
+    with get_storage("pymodels.ext.tokyo_cabinet", path=path) as storage:
+        people = Person.objects(storage)
+        left = {one.name: one.age for one in people}
+        assert left["first"] == 0
+        assert {one.name: one.age for one in people.where(age__gte=0)} == left
+        assert people.where(name__in=sorted(left)[:5]).count() == min(5, len(left))
+        oldest = people.order_by("-age").first()
+        assert oldest is not None
+        assert oldest.age == max(left.values())
 
 
 def test_a_server_that_does_not_answer(tyrant: Tyrant) -> None:

@@ -5,34 +5,17 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pymodels import (
-    get_storage,
-)
 from pymodels.ext.tokyo_tyrant.client import RDB, Error, joined
-from tests.tyrants import Tyrant, served
+from tests.tyrants import Tyrant
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "storage.tct"
-
-
-@pytest.fixture
-def tyrant(path: Path) -> Iterator[Tyrant]:
-    with served(path) as tyrant:
-        yield tyrant
-
-
-@pytest.fixture
-def storage(tyrant: Tyrant) -> Iterator[Any]:
-    with get_storage(tyrant.settings(timeout=60)) as storage:
-        yield storage
 
 
 def test_every_command(tyrant: Tyrant, tmp_path: Path) -> None:
