@@ -72,6 +72,7 @@ def test_indexes_agree_with_the_records_that_a_killed_server_left(path: Path) ->
         people = Person.objects(storage)
         left = {one.name: one.age for one in people}
         assert left["first"] == 0
+        assert len(left) == len(storage.native.searchkeys(b"person:"))  # without any index
         assert {one.name: one.age for one in people.where(age__gte=0)} == left
         assert people.where(name__in=sorted(left)[:5]).count() == min(5, len(left))
         oldest = people.order_by("-age").first()
