@@ -68,6 +68,10 @@ def test_indexes_agree_with_the_records_that_a_killed_server_left(path: Path) ->
                 numbers = range(start, start + 100)
                 storage.save_all([Person(pk=f"{n}", name=f"n{n}", age=n) for n in numbers])
         tyrant.end(signal.SIGKILL)  # with the new parts of indexes in its memory
+    with served(path) as tyrant, pytest.raises(StorageInvalid, match="2004 records, and its index"):
+        get_storage(tyrant.settings())
+    with pytest.raises(StorageInvalid, match="open it once without read_only"):
+        get_storage("pymodels.ext.tokyo_cabinet", path=path, read_only=True)
     with get_storage("pymodels.ext.tokyo_cabinet", path=path) as storage:
         people = Person.objects(storage)
         left = {one.name: one.age for one in people}

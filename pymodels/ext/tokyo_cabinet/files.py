@@ -24,7 +24,10 @@ from pymodels.ext.tokyo_cabinet.library import functions
 
 _MAGIC: Final = b"ToKyO CaBiNeT\n"
 _HEADER: Final = 256
-_FLAGS: Final = 33
+_KIND, _FLAGS = 32, 33
+_RECORDS, _ENTRIES = slice(48, 56), slice(184, 192)
+"""Where the header says how many records there are, and how many entries a tree has."""
+
 _PAUSE: Final = 0.02
 _OPEN_OR_BROKEN: Final = 0b11
 KINDS: Final = {"HASH": 0, "BTREE": 1, "TABLE": 3}
@@ -100,7 +103,7 @@ def check_file(path: Path, kind: str, name: str) -> None:
         )
     if len(header) < _HEADER:
         raise StorageInvalid(f"{name} ends within its header: restore it from a copy")
-    found = header[32]
+    found = header[_KIND]
     if found != KINDS[kind]:
         what = _LETTERS.get(found, "another kind")
         raise StorageInvalid(f"{name} is a {what} file, and kind={kind!r} was asked for")
@@ -165,10 +168,20 @@ class Guard:
         Its indexes may then be behind, or ahead: a server keeps what is new of them in its memory.
         """
         headers = [os.pread(self._file, _HEADER, 0)]  # to open and close it would lose the lock
-        for file in index_files(self.path):
-            with file.open("rb") as opened:
-                headers.append(opened.read(_HEADER))
+        headers += map(_header, index_files(self.path))
         return any(len(one) == _HEADER and one[_FLAGS] & _OPEN_OR_BROKEN for one in headers)
+
+    def lacks_keys(self) -> bool:
+        """Tell whether a table has other records than its index of keys says.
+
+        So it is if a server was killed, and the file served and closed again: what tells that it
+        was not closed is gone then.
+        """
+        header = os.pread(self._file, _HEADER, 0)
+        index = self.path.with_name(f"{self.path.name}.idx..lex")
+        if header[_KIND] != KINDS["TABLE"] or not index.exists():
+            return False
+        return header[_RECORDS] != _header(index)[_ENTRIES]
 
     def hold(self) -> None:
         """Take the lock anew, which the library may have lost by closing the file."""
@@ -191,6 +204,11 @@ class Guard:
         if self._pid == os.getpid():
             _OPEN.discard(self._identity)
             os.close(self._file)
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEADER)
 
 
 def busy(name: str, why: str) -> StorageBusy:

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from pymodels.errors import (
     StorageClosed,
     StorageError,
+    StorageInvalid,
 )
 from pymodels.ext._tokyo.columns import parted
 from pymodels.ext._tokyo.searching import Step, Table
@@ -104,9 +105,16 @@ class OpenFile:
 
     def _take(self) -> None:
         self._guard.take(shared=self.read_only, seconds=self.tuning.lock_timeout)
-        self.was_killed = not self.read_only and self._guard.was_not_closed()
-        if self.was_killed:
-            mend_logs(self.files())
+        lacks_keys = self._guard.lacks_keys()
+        if not self.read_only:
+            self.was_killed = lacks_keys or self._guard.was_not_closed()
+            if self.was_killed:
+                mend_logs(self.files())
+        elif lacks_keys:
+            raise StorageInvalid(
+                f"{self.name}: its indexes are behind its records, since a server was killed: open "
+                "it once without read_only=True, which makes them anew"
+            )
 
     def _open(self) -> None:
         self.database = self.made()

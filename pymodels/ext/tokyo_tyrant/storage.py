@@ -18,6 +18,7 @@ from pymodels.ext.tokyo_tyrant.protocol import Address
 from pymodels.ext.tokyo_tyrant.table import ServedTable
 from pymodels.query import Query as CoreQuery
 
+_TRIES: Final = 20
 _PATIENCE: Final = 60.0
 """How many seconds to wait for others that write, at least."""
 
@@ -118,6 +119,25 @@ class Storage(TableStorage):
                 )
             if not self.read_only:
                 self._table.set_index(b"", "lexical")
+            self._check_indexes(client)
+
+    def _check_indexes(self, client: RDB) -> None:
+        """Raise ``StorageInvalid`` if records are there that the index of keys does not have.
+
+        A server that was killed leaves such a file: a part of the indexes was in its memory.
+        """
+        before = indexed = after = 0
+        for left in reversed(range(_TRIES)):
+            before, indexed, after = client.rnum(), client.indexed(), client.rnum()
+            if min(before, after) <= indexed <= max(before, after):
+                return
+            if left:
+                time.sleep(0.01)  # others may write at this moment
+        raise StorageInvalid(
+            f"{self.name}: the file has {after} records, and its index {indexed}: its server was "
+            "killed. Stop the server, open the file once with pymodels.ext.tokyo_cabinet, which "
+            "makes the indexes anew, and serve it again"
+        )
 
     @property
     def native(self) -> Any:
