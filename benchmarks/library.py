@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Person, Row
+from benchmarks.records import InColumns, Person, Row
 from benchmarks.workload import PAGE, Found, values_of
 from pymodels import get_storage
+from pymodels.keyvalue import KeyValueStorage
 
 
 class Library:
@@ -67,6 +68,11 @@ class Library:
             self.storage.close()
             self.storage = get_storage(**self.settings)
         return [Person.objects(self.storage).get(key)]
+
+    def keep_columns(self) -> None:
+        """Keep the two fields in columns by which no index finds or sorts, from now on."""
+        assert isinstance(self.storage, KeyValueStorage)
+        self.storage.build_indexes(InColumns)
 
     def plain(self, found: Found) -> tuple[Any, ...]:
         return (found.pk, *values_of(found))

@@ -83,6 +83,8 @@ def _all(timing: Timing, sides: Sequence[Side], in_turn: Sequence[Side]) -> None
     for side in in_turn:
         fewer = timing.step.fewer if side.is_slow else None
         step = fewer or timing.step
+        if step.before is not None:
+            step.before(side)
         gc.collect()
         begin = time.perf_counter()
         answer = step.run(side)

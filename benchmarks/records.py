@@ -28,6 +28,15 @@ class Person(Model):
     note: Field[str]
 
 
+class InColumns(Person, collection="person"):
+    """The same records, two fields of which are kept in columns as well."""
+
+    class Meta:
+        """The fields that are asked for, and have no index."""
+
+        indexes = ({"fields": "note", "kind": "column"}, {"fields": "score", "kind": "column"})
+
+
 class RawPerson(msgspec.Struct):
     """The same for those who work with a driver by hand."""
 

@@ -69,6 +69,16 @@ class Step:
     left: Callable[[Side], Any] | None = None
     """What such a side has to do besides, unmeasured."""
 
+    before: Callable[[Side], Any] | None = None
+    """What a side does first, unmeasured."""
+
+
+def in_columns(side: Side) -> None:
+    """Let a side keep columns that knows such a thing; the others do as before."""
+    keep = getattr(side, "keep_columns", None)
+    if keep is not None:
+        keep()
+
 
 def steps(count: int) -> list[Step]:
     """Return what is measured on *count* records, from 200 on, in this order on an empty store."""
@@ -107,4 +117,13 @@ def steps(count: int) -> list[Step]:
         Step("update one field, in a transaction", lambda s: s.update(some), len(some), target=2),
         Step("delete by filter", lambda side: side.delete_city(there), 100, target=1.5),
         Step("reopen and get one", lambda side: side.reopen(keys[0]), 1, 3, 2),
+        Step("substring scan, in a column", lambda s: s.with_text(NEEDLE), 1, 2, before=in_columns),
+        Step(
+            "page by an unindexed field, in a column",
+            lambda side: side.page_by_score(),
+            1,
+            2,
+            ordered=True,
+            before=in_columns,
+        ),
     ]

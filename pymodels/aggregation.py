@@ -6,11 +6,14 @@ rounded once.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -20,7 +23,7 @@ from pymodels.evaluation import reached, root_of
 from pymodels.kinds import Choice, Kind, Structured, array_in
 from pymodels.planning import Pair
 from pymodels.schema import Place, Schema
-from pymodels.values import ABSENT, is_array, order_key
+from pymodels.values import ABSENT, OrderKey, is_array, order_key
 
 if TYPE_CHECKING:
     from pymodels.storage import Storage
@@ -97,6 +100,20 @@ def _spread(value: Any, kind: Kind) -> Iterator[Any]:
         yield from _spread(member, array.item)
 
 
+def members(values: list[Any], kind: Kind) -> list[Any]:
+    """Return all that counts of some values of a declared kind: of a list each of its members.
+
+    >>> from pymodels import Field, Model
+    >>> class Cart(Model):
+    ...     prices: Field[list[int]]
+    >>> members([[1, 2], [], [3]], Cart.__schema__.fields["prices"].kind)
+    [1, 2, 3]
+    """
+    if array_in(kind) is None:
+        return values
+    return [member for value in values for member in _spread(value, kind)]
+
+
 def check_numeric(schema: Schema, place: Place, what: str) -> None:
     """Raise ``QueryError`` if no number can stand at a place: its sum would always be 0."""
     kind = place.kind
@@ -126,8 +143,28 @@ def _typed(value: Any, kind: Any) -> Any:
 
 def distinct(found: Iterable[tuple[Any, ...]]) -> list[Any]:
     """Return the distinct values of a column, in order."""
-    by_key = {order_key(row[0]): row[0] for row in found}
+    keys = _Keys()
+    by_key = {keys.of(row[0]): row[0] for row in found}
     return [by_key[key] for key in sorted(by_key)]
+
+
+class _Keys:
+    """Order keys, each made once as long as the same values come again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[type, Any], OrderKey] = {}
+
+    def of(self, value: Any) -> OrderKey:
+        kind = type(value)
+        if kind not in _BY_TYPE:  # those with members may be equal to Python and yet not the same
+            return order_key(value)
+        found = self._known.get((kind, value))
+        if found is None:
+            found = self._known[kind, value] = order_key(value)
+        return found
+
+
+_BY_TYPE: Final = frozenset({bool, int, float, Decimal, str, bytes, UUID, datetime, date})
 
 
 def grouped(
@@ -135,8 +172,9 @@ def grouped(
 ) -> list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
     """Group rows by their first *width* values, in the order of those values."""
     groups: dict[Any, tuple[tuple[Any, ...], list[tuple[Any, ...]]]] = {}
+    keys = _Keys()
     for row in found:
-        key = tuple(order_key(value) for value in row[:width])
+        key = tuple([keys.of(value) for value in row[:width]])
         groups.setdefault(key, (row[:width], []))[1].append(row)
     return [groups[key] for key in sorted(groups)]
 
@@ -144,8 +182,34 @@ def grouped(
 # --- numbers --------------------------------------------------------------------------------
 
 
-def _numbers(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if type(value) in (int, float, Decimal)]
+_NUMBERS: Final = frozenset({int, float, Decimal})
+
+
+def _numbers(values: Iterable[Any]) -> tuple[list[Any], set[type]]:
+    """Return the numbers among *values*, and of which types they are."""
+    found = list(values)
+    kinds = set(map(type, found))
+    if not kinds <= _NUMBERS:
+        found = [value for value in found if type(value) in _NUMBERS]
+        kinds &= _NUMBERS
+    return found, kinds
+
+
+def _exact(numbers: list[Any], kinds: set[type]) -> Fraction:
+    """Return the exact sum of some numbers."""
+    if kinds <= {int}:
+        return Fraction(sum(numbers))
+    if kinds == {float}:
+        # The sum rounded once, and then, until nothing is left, what rounding took from it.
+        found, left = Fraction(), list(numbers)
+        try:
+            while part := math.fsum(left):
+                found += Fraction(part)
+                left.append(-part)
+            return found
+        except OverflowError:  # on the way, perhaps not in the end
+            pass
+    return sum(map(Fraction, numbers), Fraction())
 
 
 def _in_kind(exact: Fraction, kinds: set[type]) -> Any:
@@ -163,11 +227,10 @@ def total(values: Iterable[Any]) -> Any:
     >>> total([0.1] * 10), total([1, None, 2]), total([Decimal("0.1"), 1])
     (1.0, 3, Decimal('1.1'))
     """
-    numbers = _numbers(values)
-    kinds = {type(number) for number in numbers}
+    numbers, kinds = _numbers(values)
     if kinds <= {int}:
         return sum(numbers)
-    return _in_kind(sum(map(Fraction, numbers), Fraction()), kinds)
+    return _in_kind(_exact(numbers, kinds), kinds)
 
 
 def mean(values: Iterable[Any]) -> Any:
@@ -176,11 +239,10 @@ def mean(values: Iterable[Any]) -> Any:
     >>> mean([1, 2]), mean([]), mean([Decimal(1), Decimal(2)])
     (1.5, None, Decimal('1.5'))
     """
-    numbers = _numbers(values)
+    numbers, kinds = _numbers(values)
     if not numbers:
         return None
-    exact = sum(map(Fraction, numbers), Fraction()) / len(numbers)
-    kinds = {type(number) for number in numbers}
+    exact = _exact(numbers, kinds) / len(numbers)
     return _in_kind(exact, kinds | {float} if Decimal not in kinds else kinds)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from pymodels import maintenance
-from pymodels.catalog import Catalog, add_entries, declared_unique, remember
+from pymodels.catalog import Catalog, add_entries, change_entries, declared_unique, remember
 from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
@@ -25,7 +25,6 @@ from pymodels.tables import (
     CollectionRecord,
     IndexBatch,
     check_key_kind,
-    index_table,
     records_table,
     unique_table,
 )
@@ -269,7 +268,7 @@ class BatchWriter:
             self.update_unique(catalog, [(key, schema, None, stored) for key, stored in pairs])
         if catalog.ordered:
             come, spread = catalog.entries.read_all(pairs)
-            self.put_entries(catalog, schema.collection, come, spread)
+            self.put_entries(catalog, schema.collection, [()] * len(come), come, spread)
 
     def index_moved(self, catalog: Catalog, collection: str) -> None:
         """Note of each record that was changed what it was, and what it is."""
@@ -295,26 +294,23 @@ class BatchWriter:
                     spread.add(number)
                 gone[number] += [(entry, key) for entry in old if entry not in new]
                 come[number] += [(entry, key) for entry in new if entry not in old]
-        for index, removed in zip(indexes, gone, strict=True):
-            if removed:
-                removed.sort()
-                cast("IndexBatch", self.batch).remove(index_table(collection, index.name), removed)
-        for added in come:
-            added.sort()
-        self.put_entries(catalog, collection, come, spread)
+        for pairs in (*gone, *come):
+            pairs.sort()
+        self.put_entries(catalog, collection, gone, come, spread)
 
     def put_entries(
         self,
         catalog: Catalog,
         collection: str,
+        gone: Sequence[Sequence[tuple[bytes, bytes]]],
         come: list[list[tuple[bytes, bytes]]],
         spread: set[int],
     ) -> None:
-        """Put into each index what came, which is in order."""
+        """Take out of each index what is gone, and put in what came; both are in order."""
         batch = cast("IndexBatch", self.batch)
-        for index, added in zip(catalog.ordered, come, strict=True):
-            if added:
-                batch.add(index_table(collection, index.name), added)
+        for index, removed, added in zip(catalog.ordered, gone, come, strict=True):
+            if removed or added:
+                change_entries(batch, collection, index, removed, added)
         news = catalog.entries.news(come, spread)
         if news:
             known = catalog.record

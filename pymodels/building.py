@@ -326,6 +326,13 @@ def _made(
             raise ModelError(
                 f"{schema.name}: only whole fields can be unique, and {name!r} is part of one"
             )
+    if kind == "column" and (
+        len(places) > 1 or places[0].inside or caseless or where != conditions.EVERYTHING
+    ):
+        raise ModelError(
+            f"{schema.name}: a column has the values of one whole field, of all records, and "
+            f"{', '.join(names)} is no such thing"
+        )
     paths = tuple((place.stored, *place.inside) for place in places)
     told = "+".join("__".join(path) for path in paths)
     told += ":caseless" * caseless + (f":{kind}" if kind else "")

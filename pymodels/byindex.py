@@ -9,9 +9,11 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pymodels.bykey import Fragment
+from pymodels.conditions import EVERYTHING, Condition
 from pymodels.encoding import FAMILIES, encode, successor, text_prefix
 from pymodels.ordered import (
     CASELESS,
+    COLUMN,
     LONGEST,
     MEMBERS,
     TRIGRAM,
@@ -20,7 +22,7 @@ from pymodels.ordered import (
     Part,
     fits,
 )
-from pymodels.planning import Native, Superset
+from pymodels.planning import Native, Plan, Superset, Term
 from pymodels.schema import Place, Schema
 from pymodels.trigrams import WITH_PARTS, required
 from pymodels.values import ARRAYS, NULLS, family
@@ -88,10 +90,54 @@ class IndexOrder(msgspec.Struct, frozen=True):
         return f"{'descending ' if self.descending else ''}index on {self.index.name}"
 
 
+class InColumns(msgspec.Struct, frozen=True):
+    """The records of which a condition holds that asks only about the values in some columns.
+
+    The columns stand in the order of ``evaluation.names_in(condition)``.
+    """
+
+    indexes: tuple[OrderedIndex, ...]
+    condition: Condition = EVERYTHING
+
+    @property
+    def reads_everything(self) -> bool:
+        """It goes through all values, of which there are as many as records."""
+        return True
+
+    def __repr__(self) -> str:
+        return _of_columns(self.indexes)
+
+
+class ColumnOrder(msgspec.Struct, frozen=True):
+    """The order of the values in a column."""
+
+    index: OrderedIndex
+    term: Term
+
+    def __repr__(self) -> str:
+        return f"{'descending ' if self.term.descending else ''}{_of_columns((self.index,))}"
+
+
+def _of_columns(indexes: Sequence[OrderedIndex]) -> str:
+    names = ", ".join(index.parts[0].path[0] for index in indexes)
+    return f"column{'s' * (len(indexes) > 1)} of {names}" if names else "every key"
+
+
+def indexes_of(plan: Plan) -> list[OrderedIndex]:
+    """Return every index that a plan reads."""
+    fragment = plan.native
+    found = [fragment.index] if type(fragment) is InIndex else list(indexes_in(fragment))
+    if isinstance(plan.native_order, IndexOrder | ColumnOrder):
+        found.append(plan.native_order.index)
+    return found
+
+
 def indexes_in(fragment: Any) -> Iterator[OrderedIndex]:
     """Yield every index that a fragment reads."""
     if isinstance(fragment, InIndex):
         yield fragment.index
+    elif isinstance(fragment, InColumns):
+        yield from fragment.indexes
     elif isinstance(fragment, AllOf | AnyOf):
         for part in fragment.parts:
             yield from indexes_in(part)
@@ -282,7 +328,9 @@ class ByIndex(Native[Any]):
         self, keys: Native[Fragment], schema: Schema, indexes: Sequence[OrderedIndex]
     ) -> None:
         self.keys = keys
-        self.indexes = tuple(index for index in indexes if fits(index, schema))
+        usable = [index for index in indexes if fits(index, schema)]
+        self.indexes = tuple(index for index in usable if index.parts[0].form != COLUMN)
+        self.columns = {one.parts[0].path[0]: one for one in usable if one not in self.indexes}
         self.paths = {part.path for index in self.indexes for part in index.parts}
         self._first: dict[tuple[str, ...], list[OrderedIndex]] = {}
         for index in sorted(self.indexes, key=lambda index: len(index.parts)):

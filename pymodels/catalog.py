@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
+from pymodels import blocks
 from pymodels.codecs import MessagePack
 from pymodels.indexes import IndexRecord, index_record, value_extractor
 from pymodels.ordered import EntryReader, OrderedIndex, ordered_index
 from pymodels.schema import Schema
-from pymodels.tables import META, Batch, CollectionRecord, IndexBatch, index_table
+from pymodels.tables import COLUMNS, META, Batch, CollectionRecord, IndexBatch, table_of
 
 _SATISFIED = "what its collection had when it had all that the model declares"
 
@@ -101,11 +102,29 @@ def remember(batch: Batch, codec: MessagePack, name: str, record: CollectionReco
     return Catalog(data, codec)
 
 
+def change_entries(
+    batch: IndexBatch,
+    collection: str,
+    index: OrderedIndex,
+    removed: Sequence[tuple[bytes, bytes]],
+    added: Sequence[tuple[bytes, bytes]],
+) -> None:
+    """Take pairs of entry and key out of an index, and put others in; both are in order."""
+    table = table_of(collection, index)
+    if table.startswith(COLUMNS):
+        blocks.change(batch, table, removed, added)
+        return
+    if removed:
+        batch.remove(table, removed)
+    if added:
+        batch.add(table, added)
+
+
 def add_entries(
     batch: IndexBatch, collection: str, reader: EntryReader, pairs: Sequence[tuple[bytes, bytes]]
 ) -> dict[str, OrderedIndex]:
     """Put records into indexes; return these as they are to be remembered now."""
     added, spread = reader.read_all(pairs)
     for index, entries_of_index in zip(reader.indexes, added, strict=True):
-        batch.add(index_table(collection, index.name), entries_of_index)
+        change_entries(batch, collection, index, (), entries_of_index)
     return {index.name: index for index in reader.indexes} | reader.news(added, spread)

@@ -1,17 +1,14 @@
 """How a byte store answers a query: by keys, by which of its indexes, in whose order.
 
-``choose`` makes the plan. What it expects comes from counts and samples, which may be wrong: that
-costs time. Which records are found does not depend on them.
+``choose`` makes the plan. What it expects (``expecting``) may be wrong: that costs time. Which
+records are found does not depend on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
 from pymodels.byindex import (
@@ -31,47 +28,17 @@ from pymodels.byindex import (
 )
 from pymodels.bykey import Keys, UniqueValue
 from pymodels.conditions import And, Condition, Lookup
-from pymodels.fetching import by_keys
+from pymodels.expecting import COUNTED, ENTRY, FETCH, PROBE, Candidate, Costs, Expectations, Ordered
 from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, clause, conjuncts
 from pymodels.planning import Plan, Term, condition_names, split
 from pymodels.schema import Schema
-from pymodels.tables import IndexView, index_table, records_table
+from pymodels.sweeping import sweep
+from pymodels.tables import IndexView
 
 if TYPE_CHECKING:
     from pymodels.keyvalue import KeyValueStorage
 
-_FETCH, _PROBE, _ENTRY, _SORT = 1.0, 1.5, 0.2, 2.5
-"""What it takes to fetch a record by its key, to look into it, to read an entry of an index, and to
-sort a record: measured in microseconds, used as proportions."""
-
-_COUNTED: Final = 256
-"""How many entries are always counted before their number is estimated."""
-
-_COUNTED_SHARE: Final = 64
-"""A range is counted up to this part of all records, as reading them would take much longer."""
-
-_SAMPLED: Final = 20_000
-"""The most entries that are gone through once to take a sample of them."""
-
-_UNKNOWN_SHARE: Final = 8
-"""What part of all records a long range is thought to be where there is no sample."""
-
-_UNDECIDED: Final = 0.1
-"""What part of the records a condition is thought to keep that no index decides."""
-
 _MOST_RANGES: Final = 1000
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """A way to find records: a fragment, and which conditions it decides, those exactly or not."""
-
-    fragment: Any
-    exact: frozenset[int] = frozenset()
-    inexact: frozenset[int] = frozenset()
-
-    @property
-    def decides(self) -> frozenset[int]:
-        return self.exact | self.inexact
 
 
 # --- what can be used -----------------------------------------------------------------------
@@ -170,20 +137,13 @@ def _is_at(lookup: Lookup, index: OrderedIndex, position: int) -> bool:
 # --- orders ---------------------------------------------------------------------------------
 
 
-class _Ordered(msgspec.Struct, frozen=True):
-    """A way to read the records in the order that is asked for."""
-
-    candidate: Candidate
-    order: IndexOrder
-
-
 def orders(
     native: ByIndex,
     parts: Sequence[Condition],
     found: Sequence[Candidate],
     order: tuple[Term, ...],
     descending: bool,
-) -> Iterator[_Ordered]:
+) -> Iterator[Ordered]:
     """Yield every index that has the records in order, with what it decides besides."""
     terms = list(order)
     if terms[-1].place.is_key:  # what breaks ties anyway
@@ -206,7 +166,7 @@ def orders(
         candidate = mine[0] if mine else Candidate(InIndex(index, EVERY))
         if before and not _has_one_prefix(candidate.fragment, index, before, parts):
             continue
-        yield _Ordered(candidate, IndexOrder(index, descending, None if usual else NULL))
+        yield Ordered(candidate, IndexOrder(index, descending, None if usual else NULL))
 
 
 def _has_one_prefix(
@@ -220,84 +180,6 @@ def _has_one_prefix(
         ):
             return False
     return fragment.ranges != EVERY and all(len(low) < LONGEST for low, _ in fragment.ranges)
-
-
-# --- what to expect -------------------------------------------------------------------------
-
-Sample: TypeAlias = tuple[int, list[bytes]]
-"""How many entries an index had, and some of them at even distances."""
-
-
-class Expectations:
-    """How many records a fragment finds, as far as can be told in a moment."""
-
-    def __init__(self, storage: KeyValueStorage, view: IndexView, schema: Schema) -> None:
-        self.view = view
-        self.schema = schema
-        self.collection = collection = schema.collection
-        self.samples: dict[str, Sample] = storage.samples
-        self.records = view.count(records_table(collection))
-        self.counted = max(_COUNTED, self.records // _COUNTED_SHARE)
-
-    def of(self, fragment: Any) -> int:
-        match fragment:
-            case Keys(keys):
-                return len(keys)
-            case UniqueValue():
-                return 1
-            case InIndex():
-                return min(self.records, self._in_index(fragment))
-            case AnyOf(parts):
-                return min(self.records, sum(map(self.of, parts)))
-            case AllOf(parts):
-                return min(map(self.of, parts))
-            case None:
-                return self.records
-            case _:
-                return self._of_keys(fragment)
-
-    def _of_keys(self, fragment: Any) -> int:
-        """Count a range of keys, up to where reading it would take much longer than that."""
-        found = by_keys(self.view, self.schema, fragment, descending=False)
-        counted = sum(1 for _ in islice(found, self.counted))
-        if counted < self.counted:
-            return counted
-        return max(counted, self.records // _UNKNOWN_SHARE)
-
-    def _in_index(self, fragment: InIndex) -> int:
-        table = index_table(self.collection, fragment.index.name)
-        ranges = fragment.ranges
-        if ranges == EVERY:
-            return self.view.count(table)
-        some = ranges[:8]
-        if fragment.points:
-            total = sum(self.view.count_under(table, low) for low, _ in some)
-        else:
-            total = sum(self._between(table, *one) for one in some)
-        return total * len(ranges) // max(1, len(some))
-
-    def _between(self, table: str, low: bytes, high: bytes) -> int:
-        size = self.view.count(table)
-        most = _COUNTED if size <= _SAMPLED else self.counted
-        entries = self.view.entries(table, low, high, descending=False)
-        counted = sum(1 for _ in islice(entries, most))
-        if counted < most:
-            return counted
-        if size > _SAMPLED:
-            return max(counted, size // _UNKNOWN_SHARE)
-        size, sample = self._sample(table, size)
-        inside = sum(1 for one in sample if low <= one < high)
-        return max(counted, inside * size // max(1, len(sample)))
-
-    def _sample(self, table: str, size: int) -> Sample:
-        known = self.samples.get(table)
-        if known is not None and abs(known[0] - size) * 4 <= size:
-            return known
-        step = max(1, size // 128)
-        entries = self.view.entries(table, None, None, descending=False)
-        sample = [entry for entry, _ in islice(entries, 0, None, step)]
-        self.samples[table] = (size, sample)
-        return self.samples[table]
 
 
 # --- the plan -------------------------------------------------------------------------------
@@ -323,20 +205,35 @@ def choose(
     by_key = NotImplemented if unordered else native.order_by(order, descending)
     sorts = not unordered and by_key is NotImplemented
     ordered = list(orders(native, parts, found, order, descending)) if sorts and order else []
+    swept = sweep(native, parts, order if sorts else (), descending, limit)
     expected: int | None = None
     chosen, native_order = _obvious(native, found), None if by_key is NotImplemented else by_key
-    if chosen is None or ordered:
+    pages = limit is not None and not sorts and len(parts) > 1
+    if chosen is None or ordered or swept is not None or pages:
         with look() as view:
             expectations = Expectations(storage, view, schema)
             if chosen is None:
                 chosen = _best(native, found, expectations)
-            expected = expectations.of(chosen.fragment)
             stop = None if limit is None else offset + limit
+            costs = Costs(
+                expectations, len(parts), stop, sorts=sorts, fetches=names is None or bool(names)
+            )
+            expected = expectations.of(chosen.fragment)
+            if pages and costs.is_found_sooner(chosen, expected):
+                chosen, expected = _NOTHING, expectations.records
+            cost = costs.of(chosen, expected)
             for one in ordered:
-                if _pays(one, chosen, expected, expectations, len(parts), stop):
-                    chosen, native_order = one.candidate, one.order
+                in_order = costs.in_order(one, chosen, expected)
+                if in_order <= cost:
+                    chosen, native_order, cost = one.candidate, one.order, in_order
                     expected = expectations.of(chosen.fragment)
                     break
+            if swept is not None:
+                by_sweep = costs.of_sweep(swept, expected)
+                if by_sweep < cost:
+                    chosen = Candidate(swept.fragment, swept.decides)
+                    expected = costs.swept(swept, expected)
+                    native_order = swept.order or (None if sorts else native_order)
     rest = _rest(parts, chosen)
     exact = rest == conditions.EVERYTHING
     pushes = exact and (unordered or native_order is not None)
@@ -383,10 +280,7 @@ def _obvious(native: ByIndex, found: Sequence[Candidate]) -> Candidate | None:
 
 def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectations) -> Candidate:
     """Return the way that finds fewest records, with others that are worth reading besides."""
-    counted = sorted(
-        ((expectations.of(one.fragment), one) for one in found),
-        key=lambda pair: (pair[0], -len(pair[1].exact)),
-    )
+    counted = expectations.of_all(found)
     least, best = counted[0]
     if _is_wide(least, expectations):
         return best if best.exact else _NOTHING
@@ -394,7 +288,7 @@ def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectation
         if one.decides <= best.decides or not one.exact or _is_of_keys(one.fragment):
             continue
         spared = least * (1 - size / max(1, expectations.records))
-        if spared * (_FETCH + _PROBE) <= size * _ENTRY:
+        if spared * (FETCH + PROBE) <= _reading(one.fragment, size, least):
             continue
         mine = best.fragment.parts if isinstance(best.fragment, AllOf) else (best.fragment,)
         best = Candidate(
@@ -404,38 +298,20 @@ def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectation
     return best
 
 
+def _reading(fragment: Any, size: int, least: int) -> float:
+    """Return what it takes to find which of *least* records a fragment finds too."""
+    if isinstance(fragment, InIndex) and fragment.points:
+        return min(size * ENTRY, least * len(fragment.ranges) * FETCH)
+    return size * ENTRY
+
+
 def _is_of_keys(fragment: Any) -> bool:
     """Tell whether a fragment is a range of keys, which would all have to be read."""
     return not isinstance(fragment, InIndex | AllOf | AnyOf)
 
 
 def _is_wide(size: int, expectations: Expectations) -> bool:
-    return size > _COUNTED and size * (_FETCH + _ENTRY) > expectations.records * _FETCH
-
-
-def _pays(
-    one: _Ordered,
-    chosen: Candidate,
-    expected: int,
-    expectations: Expectations,
-    parts: int,
-    stop: int | None,
-) -> bool:
-    """Tell whether reading in an index's order costs less than sorting what was chosen."""
-    looks = 0.0 if len(chosen.exact) == parts else _PROBE
-    sorting = expected * (_FETCH + looks + _SORT)
-    inside = expectations.of(one.candidate.fragment)
-    reads = inside
-    looks = 0.0
-    if len(one.candidate.exact) < parts:
-        looks = _PROBE
-        if stop is not None:  # as many are read as it takes to find so many
-            share = expected / max(1, expectations.records)
-            share *= _UNDECIDED ** (parts - len(chosen.exact))
-            reads = int(stop / max(share, 1e-6))
-    elif stop is not None:
-        reads = stop
-    return min(inside, reads) * (_ENTRY + _FETCH + looks) <= sorting
+    return size > COUNTED and size * (FETCH + ENTRY) > expectations.records * FETCH
 
 
 def _rest(parts: Sequence[Condition], chosen: Candidate) -> Condition:

@@ -210,7 +210,7 @@ class MessagePack(Codec):
         wanted = (type(self), names)  # a model may be used with storages of several kinds
         found: Callable[[bytes], Any] | None = schema.cache.get(wanted)
         if found is None:
-            types = {name: _probed(schema.stored.get(name)) for name in names}
+            types = {name: probed(schema.stored.get(name)) for name in names}
             found = schema.cache[wanted] = self.fields_decoder(types)
         return found
 
@@ -494,7 +494,8 @@ def fitted(value: Decimal) -> Decimal:
     return value.normalize() if len(value.as_tuple().digits) > 34 else value
 
 
-def _probed(info: FieldInfo | None) -> Any:
+def probed(info: FieldInfo | None) -> Any:
+    """Return the type as which a probe decodes a field."""
     if info is None or info.kind.any_inside(Structured):
         return Any
     return info.kind.annotation

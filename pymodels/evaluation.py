@@ -38,8 +38,48 @@ class Compiled(msgspec.Struct, frozen=True):
 def compile_condition(condition: Condition) -> Compiled:
     """Return what decides *condition*, which is bound to a model."""
     names = names_in(condition)
-    positions = {name: f"f{number}" for number, name in enumerate(names)}
+    positions = {name: f"record.f{number}" for number, name in enumerate(names)}
     return Compiled(names, _predicate(condition, positions))
+
+
+def compile_mask(condition: Condition) -> Callable[..., list[bool]]:
+    """Return what decides *condition* for many records at once.
+
+    It takes a list of values for each of ``names_in(condition)``, and returns for each record
+    whether the condition holds. It is for conditions that ``asks_only_values``.
+    """
+    names = names_in(condition)
+    values = [f"v{number}" for number in range(len(names))]
+    columns = [f"c{number}" for number in range(len(names))]
+    inner: dict[str, Any] = {"zip": zip}
+    expression = _expression(condition, dict(zip(names, values, strict=True)), inner, 0)
+    each = f"for {values[0]} in c0" if len(names) == 1 else _zipped(values, columns)
+    found: Callable[..., list[bool]] = _compiled(
+        f"lambda {', '.join(columns)}: [{expression} {each}]", inner
+    )
+    return found
+
+
+def _zipped(values: list[str], columns: list[str]) -> str:
+    return f"for {', '.join(values)} in zip({', '.join(columns)}, strict=True)"
+
+
+def asks_only_values(condition: Condition, depth: int = 0) -> bool:
+    """Tell whether it takes nothing but the whole values of fields to decide a condition."""
+    match condition:
+        case Lookup():
+            return has_whole_values(_place(condition))
+        case And(parts) | Or(parts):
+            return depth < _DEEPEST and all(asks_only_values(part, depth + 1) for part in parts)
+        case Not(part):
+            return depth < _DEEPEST and asks_only_values(part, depth + 1)
+        case _:
+            assert_never(condition)
+
+
+def has_whole_values(place: Place) -> bool:
+    """Tell whether a place is a whole field, of which conditions see what was decoded."""
+    return not place.is_key and not place.inside and not place.root.any_inside(Structured)
 
 
 def names_in(condition: Condition) -> tuple[str, ...]:
@@ -67,16 +107,22 @@ _MOST_CODES: Final = 2_000
 
 
 def _predicate(condition: Condition, positions: dict[str, str]) -> Predicate:
-    names: dict[str, Any] = {"ABSENT": ABSENT, "__builtins__": {}}
+    names: dict[str, Any] = {}
+    found: Predicate = _compiled(
+        f"lambda record, key: {_expression(condition, positions, names, 0)}", names
+    )
+    return found
+
+
+def _compiled(text: str, names: dict[str, Any]) -> Any:
+    names |= {"ABSENT": ABSENT, "__builtins__": {}}
     names |= {"any": any, "map": map, "type": type, "str": str}
-    text = f"lambda record, key: {_expression(condition, positions, names, 0)}"
     code = _CODES.get(text)
     if code is None:
         if len(_CODES) >= _MOST_CODES:
             _CODES.clear()
         code = _CODES[text] = compile(text, "<condition>", "eval")
-    found: Predicate = eval(code, names)  # noqa: S307 - only templates of this module
-    return found
+    return eval(code, names)  # noqa: S307 - only templates of this module
 
 
 def _expression(
@@ -117,9 +163,9 @@ def _lookup(lookup: Lookup, positions: dict[str, str], names: dict[str, Any]) ->
                 operand = set(lookup.operand) if lookup.name == "in" else lookup.operand
                 if lookup.name == "in" and None in operand:
                     operand.add(ABSENT)
-                return template.format(value=f"record.{position}", operand=_named(names, operand))
-        return f"{_named(names, value_test(lookup))}(record.{position})"
-    read = _named(names, leaves_of(place, operator.attrgetter(position)))
+                return template.format(value=position, operand=_named(names, operand))
+        return f"{_named(names, value_test(lookup))}({position})"
+    read = _named(names, leaves_of(place, operator.attrgetter(position.removeprefix("record."))))
     return f"any(map({_named(names, value_test(lookup))}, {read}(record)))"
 
 

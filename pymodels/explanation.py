@@ -86,7 +86,7 @@ def explain(storage: Storage, plan: Plan, query: str) -> Explanation:
         details=details,
         finished=None if plan.rest == conditions.EVERYTHING else repr(plan.rest),
         sorted_by=sorted_by,
-        scan=plan.native is None,
+        scan=plan.reads_everything,
         read=read,
         returned=returned,
         milliseconds=elapsed * 1000,

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_in, outside
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_of, outside
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, after_prefix, bounds, possible_keys
 from pymodels.catalog import Catalog
+from pymodels.errors import RecordInvalid
 from pymodels.indexes import entry
 from pymodels.ordered import LONGEST
 from pymodels.planning import Pair, Plan, matcher, sort_key
@@ -23,6 +24,7 @@ from pymodels.tables import (
     in_chunks,
     index_table,
     records_table,
+    table_of,
     unique_table,
 )
 
@@ -39,41 +41,51 @@ _ENTRY: Final = operator.itemgetter(0)
 Chunk = Sequence[Raw]
 """Many records, as they are read at a time."""
 
-_EMPTY: Final = b"\x80"
+EMPTY: Final = b"\x80"
 """A record without fields, where nobody looks at them."""
+
+
+def wants_only_keys(plan: Plan) -> bool:
+    """Tell whether nobody looks into the records that a plan finds."""
+    return plan.names is not None and not plan.names
 
 
 def tables_of(plan: Plan) -> list[str]:
     """Return the index tables that a plan reads."""
-    collection = plan.schema.collection
-    indexes = {index.name for index in indexes_in(plan.native)}
-    if isinstance(plan.native_order, IndexOrder):
-        indexes.add(plan.native_order.index.name)
-    return [index_table(collection, name) for name in sorted(indexes)]
+    indexes = indexes_of(plan)
+    if len(indexes) == 1:
+        return [table_of(plan.schema.collection, indexes[0])]
+    return sorted({table_of(plan.schema.collection, index) for index in indexes})
 
 
 def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
     """Tell whether the indexes of a plan are as they were when it was made."""
     known = {} if catalog is None else catalog.record.ordered
-    indexes = list(indexes_in(plan.native))
-    if isinstance(plan.native_order, IndexOrder):
-        indexes.append(plan.native_order.index)
-    return all(known.get(index.name) == index for index in indexes)
+    for index in indexes_of(plan):
+        found = known.get(index.name)
+        if found is not index and found != index:
+            return False
+    return True
 
 
-def by_indexes(view: IndexView, catalog: Catalog | None, plan: Plan) -> Iterator[Chunk]:
+def by_indexes(
+    storage: KeyValueStorage, view: IndexView, catalog: Catalog | None, plan: Plan
+) -> Iterator[Chunk]:
     """Yield what a plan finds by indexes, in the order of keys or as they come."""
     skip, most = plan.skip, plan.most
     with view.steady():  # no write comes between an index and its records
-        keys = found_keys(view, plan.schema, catalog, plan.native)
-        if plan.native_order == "descending keys":
-            keys.sort(reverse=True)
-        elif plan.native_order is not None:
-            keys.sort()
-        if skip or most is not None:
-            keys = keys[skip : None if most is None else skip + most]
-        if plan.names is not None and not plan.names:
-            return iter(([(key, _EMPTY) for key in keys],))
+        if most is not None and isinstance(plan.native, InIndex):
+            keys = first_keys(storage, view, plan, plan.native, skip + most)[skip:]
+        else:
+            keys = found_keys(view, plan.schema, catalog, plan.native)
+            if plan.native_order == "descending keys":
+                keys.sort(reverse=True)
+            elif plan.native_order is not None:
+                keys.sort()
+            if skip or most is not None:
+                keys = keys[skip : None if most is None else skip + most]
+        if wants_only_keys(plan):
+            return iter(([(key, EMPTY) for key in keys],))
         first = list(view.fetch(plan.schema.table, keys[:LONGEST_CHUNK]))
     if len(keys) <= LONGEST_CHUNK:
         return iter((first,))
@@ -111,16 +123,111 @@ def found_keys(
                 union.update(dict.fromkeys(found_keys(view, schema, catalog, part)))
             return list(union)
         case AllOf(parts):
-            first, *others = (found_keys(view, schema, catalog, part) for part in parts)
-            for other in others:
-                there = set(other)
-                first = [key for key in first if key in there]
-            return first
+            return _in_all(view, schema, catalog, parts)
         case UniqueValue():
             pairs = by_unique(view, schema, catalog, fragment, descending=False)
             return [key for key, _ in pairs]
         case _:
             return [key for key, _ in by_keys(view, schema, fragment, descending=False)]
+
+
+_PROBES: Final = 5
+"""How many entries are read in the time in which one is looked for."""
+
+
+def _in_all(
+    view: IndexView, schema: Schema, catalog: Catalog | None, parts: Sequence[Any]
+) -> list[bytes]:
+    """Return the keys that every part finds; in a far larger part each of the others is sought."""
+    sizes = [_entries_of(view, schema, part) for part in parts]
+    if None not in sizes:
+        order = sorted(range(len(parts)), key=lambda number: sizes[number] or 0)
+        parts, sizes = [parts[n] for n in order], [sizes[n] for n in order]
+    found = found_keys(view, schema, catalog, parts[0])
+    for part, size in zip(parts[1:], sizes[1:], strict=True):
+        if size is not None and size > len(found) * len(part.ranges) * _PROBES:
+            table = index_table(schema.collection, part.index.name)
+            there = {key for low, _ in part.ranges for key in view.among(table, low, found)}
+        else:
+            there = set(found_keys(view, schema, catalog, part))
+        found = [key for key in found if key in there]
+    return found
+
+
+def _entries_of(view: IndexView, schema: Schema, part: Any) -> int | None:
+    """Return how many entries a part reads, None where that has to be counted one by one."""
+    if not isinstance(part, InIndex) or not part.points:
+        return None
+    table = index_table(schema.collection, part.index.name)
+    return sum(view.count_under(table, low) for low, _ in part.ranges)
+
+
+_AT_FIRST: Final = 1024
+"""How many entries of a page are read before the records are tried instead."""
+
+_AS_LONG: Final = 4
+"""How many entries are read in the time in which a record is looked at."""
+
+
+def first_keys(
+    storage: KeyValueStorage, view: IndexView, plan: Plan, fragment: InIndex, stop: int
+) -> list[bytes]:
+    """Return the first *stop* keys in some ranges of an index, in the order that is asked for.
+
+    Entries are not in the order of keys. So either they are read to their end, or the records are
+    gone through in order until enough are found; nobody knows which takes longer. Both are done by
+    turns, for twice as long each time.
+    """
+    table, descending = (
+        index_table(plan.schema.collection, fragment.index.name),
+        plan.native_order == "descending keys",
+    )
+    found: dict[bytes, None] = {}
+    budget = max(_AT_FIRST, _AS_LONG * stop)
+    entries = itertools.chain.from_iterable(
+        view.heads(table, low, high, most=stop, descending=descending)
+        for low, high in _spans(fragment)
+    )
+    records = _in_order_of_keys(storage, view, plan, descending=descending)
+    matching: list[bytes] = []
+    while True:
+        read = 0
+        for keys in entries:
+            found.update(dict.fromkeys(keys))
+            read += len(keys)
+            if plan.native_order is None and len(found) >= stop:
+                return list(islice(found, stop))
+            if read >= budget:
+                break
+        else:
+            return (heapq.nlargest if descending else heapq.nsmallest)(stop, found)
+        if plan.native_order is not None:
+            try:
+                for key in islice(records, budget // _AS_LONG):
+                    if key is not None:
+                        matching.append(key)
+                        if len(matching) == stop:
+                            return matching
+            except RecordInvalid:
+                records = iter(())  # it is none of those in the index
+        budget *= 2
+
+
+def _spans(fragment: InIndex) -> Iterable[Range]:
+    """Return the ranges of entries that a fragment reads; of a point there is but one entry."""
+    if fragment.points:
+        return ((low, low + b"\0") for low, _ in fragment.ranges)
+    return fragment.ranges
+
+
+def _in_order_of_keys(
+    storage: KeyValueStorage, view: IndexView, plan: Plan, *, descending: bool
+) -> Iterator[bytes | None]:
+    """Yield for each record its key, if the plan's condition holds, else None."""
+    matches, decode = matcher(storage.codec, plan.schema, plan.condition), plan.schema.key.decode
+    table = records_table(plan.schema.collection)
+    for key, stored in view.items(table, None, None, descending=descending):
+        yield key if matches(decode(key), stored) else None
 
 
 def by_key_range(
@@ -190,7 +297,7 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
         view.chunks(table, low, high, descending=order.descending, first=first_size(plan))
         for low, high in _arranged(plan.native.ranges, order)
     )
-    only_keys = plan.names is not None and not plan.names and plan.exact
+    only_keys = wants_only_keys(plan) and plan.exact
     # A record may be moved on in the index while this goes through it.
     met: set[bytes] | None = None if view.is_snapshot else set()
     settled: Iterator[bytes] | None = None
@@ -216,7 +323,7 @@ def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[
                 skip = max(0, skip - passed)
                 left = None if left is None else left - len(keys)
             if only_keys:
-                found: Chunk = [(key, _EMPTY) for key in keys]
+                found: Chunk = [(key, EMPTY) for key in keys]
             else:
                 found = list(view.fetch(records, keys))
         yield found

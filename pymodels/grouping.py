@@ -63,7 +63,7 @@ class Grouping:
                 found = None if column is None else column.counts()
         if found is not None:
             return found
-        groups = self._grouped(self._query.rows(self._fields))
+        groups = self._grouped(self._query.all_rows(self._fields))
         return [(*group, len(rows)) for group, rows in groups]
 
     def _each(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pymodels.batches import BatchWriter, schemas_of
 from pymodels.errors import StorageError
-from pymodels.tables import IndexBatch, index_table, records_table, tables_for, unique_table
+from pymodels.tables import IndexBatch, records_table, table_of, tables_for, unique_table
 
 if TYPE_CHECKING:
     from pymodels.changes import Change
@@ -129,7 +129,7 @@ class CommitGroups:
             found.append(records_table(name))
             catalog = self._storage.catalog(batch, name)
             if catalog is not None:
-                found += [index_table(name, index.name) for index in catalog.ordered]
+                found += [table_of(name, index) for index in catalog.ordered]
                 found += [unique_table(name, record.name) for record in catalog.unique]
         return found
 

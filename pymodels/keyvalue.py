@@ -18,16 +18,18 @@ import msgspec
 from pymodels import conditions, maintenance
 from pymodels.advice import suggestion
 from pymodels.batches import BatchWriter, check_key, check_name, schemas_of
-from pymodels.byindex import AllOf, AnyOf, ByIndex, IndexOrder, InIndex
+from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
+from pymodels.byindex import AllOf, AnyOf, ByIndex, InColumns, IndexOrder, InIndex, indexes_in
 from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change, Put
-from pymodels.choosing import Expectations, Sample, choose
+from pymodels.choosing import choose
 from pymodels.codecs import MessagePack
 from pymodels.columns import Column, column_of
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
+from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
     Chunk,
     by_indexes,
@@ -62,6 +64,7 @@ from pymodels.tables import (
     in_chunks,
     index_table,
     records_table,
+    table_of,
     tables_for,
 )
 
@@ -157,9 +160,11 @@ class KeyValueStorage(Storage):
         if uses_indexes:
             if not is_up_to_date(plan, catalog):
                 return without_indexes(self, seen, plan)
+            if isinstance(fragment, InColumns):
+                return by_columns(self, seen, plan)
             if isinstance(plan.native_order, IndexOrder):
                 return in_order(self, seen, plan)
-            return by_indexes(seen, catalog, plan)
+            return by_indexes(self, seen, catalog, plan)
         descending = plan.native_order == "descending keys"
         first = first_size(plan)
         if isinstance(fragment, UniqueValue):
@@ -219,6 +224,8 @@ class KeyValueStorage(Storage):
             catalog = self._catalog_for(view, plan.schema)
             if everything or not is_up_to_date(plan, catalog):
                 return super().count(plan)
+            if isinstance(plan.native, InColumns):
+                return count_matching(self, seen, plan)
             return count_found(seen, catalog, plan)
 
     @contextmanager
@@ -236,6 +243,21 @@ class KeyValueStorage(Storage):
             known = {} if catalog is None else catalog.record.ordered
             is_known = known.get(index.index.name) == index.index
             yield Column(self, seen, plan, place, index) if is_known else None
+
+    def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
+        native = self._native(plan.schema) if self.keeps_indexes else None
+        if native is None or not has_values(plan, places, native.columns):
+            return None
+        self.check_open()
+        used = {*indexes_in(plan.native), *(native.columns[place.stored] for place in places)}
+        with self.view() as view:
+            seen = _with_indexes(view)
+            seen.open(table_of(plan.schema.collection, index) for index in used)
+            catalog = self._catalog_for(view, plan.schema)
+            known = {} if catalog is None else catalog.record.ordered
+            if any(known.get(index.name) != index for index in used):
+                return None
+            return values_of(self, seen, plan, places, native.columns)
 
     def expected(self, plan: Plan) -> int | None:
         if plan.expected is not None or not self.keeps_indexes:
@@ -459,7 +481,7 @@ def _with_indexes(view: Any) -> IndexView:
 
 
 def _uses_indexes(plan: Plan) -> bool:
-    return isinstance(plan.native, InIndex | AllOf | AnyOf)
+    return isinstance(plan.native, InIndex | InColumns | AllOf | AnyOf)
 
 
 class _PreparedBatch(Prepared):

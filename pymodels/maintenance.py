@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
 
+from pymodels import blocks
 from pymodels.catalog import Catalog, add_entries, remember
 from pymodels.errors import UsageError
 from pymodels.indexes import entry
@@ -25,8 +26,8 @@ from pymodels.tables import (
     IndexBatch,
     IndexView,
     View,
-    index_table,
     records_table,
+    table_of,
     unique_table,
 )
 
@@ -119,7 +120,7 @@ def drop(storage: KeyValueStorage, schema: Schema, names: Sequence[str]) -> list
         ]
         for name in gone:
             if name in record.ordered:
-                batch.drop(index_table(collection, name))
+                batch.drop(table_of(collection, record.ordered[name]))
             if name in record.indexes:
                 for one, _ in list(
                     batch.items(unique_table(collection, name), None, None, descending=False)
@@ -228,7 +229,12 @@ def _ordered(
 ) -> tuple[int, list[str]]:
     """Compare one index with the records; one that is being built may lack what is to come."""
     reader, later = EntryReader([index], storage.codec), EntryReader([index], storage.codec)
-    there = set(view.entries(index_table(name, index.name), None, None, descending=False))
+    table, damages = table_of(name, index), []
+    if index.is_column:
+        damages = list(blocks.problems(view, table))
+        there = set() if damages else set(blocks.pairs(view, table))
+    else:
+        there = set(view.entries(table, None, None, descending=False))
     wanted: set[tuple[bytes, bytes]] = set()
     required: set[tuple[bytes, bytes]] = set()
     spread = False
@@ -240,6 +246,8 @@ def _ordered(
         if is_reached:
             spread = spread or len(found) > 1
             required.update(pairs)
+    if damages:
+        return 0, [f"{name}, index on {index.name}: {one}" for one in damages]
     wrong = [f"{decode(key)!r} is missing" for _, key in sorted(required - there)]
     wrong += [f"{decode(key)!r} is there wrongly" for _, key in sorted(there - wanted)]
     if reader.news([sorted(required)], [0] if spread else []):
@@ -248,7 +256,7 @@ def _ordered(
 
 
 def _rebuild(storage: KeyValueStorage, batch: IndexBatch, name: str, index: OrderedIndex) -> None:
-    batch.drop(index_table(name, index.name))
+    batch.drop(table_of(name, index))
     pairs = list(batch.items(records_table(name), None, None, descending=False))
     fresh = msgspec.structs.replace(index, ready=True, position=None)
     known = add_entries(batch, name, EntryReader([fresh], storage.codec), pairs)

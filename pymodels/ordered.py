@@ -19,6 +19,7 @@ import msgspec
 from pymodels.conditions import And, Condition, Lookup, Not, both, negated
 from pymodels.encoding import FAMILIES, encode, encoded_pairs
 from pymodels.evaluation import compile_condition, leaves
+from pymodels.fieldvalues import ColumnReader
 from pymodels.kinds import Kind, Open, is_index
 from pymodels.readings import PLAIN, Reading, converter, reading_of
 from pymodels.schema import Index, Place, Schema
@@ -35,6 +36,9 @@ NULL_CODE: Final = FAMILIES["null"][0][0]
 
 WHOLE, MEMBERS, CASELESS, TRIGRAM = "whole", "members", "caseless", "trigram"
 
+COLUMN: Final = "column"
+"""An index that is no such table, but has all values side by side: see ``blocks``."""
+
 StoredPath: TypeAlias = tuple[str, ...]
 
 # --- what is remembered ---------------------------------------------------------------------
@@ -44,7 +48,7 @@ class Part(msgspec.Struct, frozen=True):
     """One of the values that an entry is made of.
 
     ``form`` says what is taken of it: the whole value, the members of a list, text without its
-    case, or all the runs of three characters in it.
+    case, or all the runs of three characters in it. Of a column it is the value as it is stored.
     """
 
     path: StoredPath
@@ -84,6 +88,11 @@ class OrderedIndex(msgspec.Struct, frozen=True):
         return (*self.parts, *(Part(clause.path) for clause in self.where))
 
     @property
+    def is_column(self) -> bool:
+        """Whether it is a column, of which an entry is what is stored, and may be empty."""
+        return self.parts[0].form == COLUMN
+
+    @property
     def is_total(self) -> bool:
         """Whether every record has exactly one entry, in the order of its values."""
         return not (self.spread or self.where) and all(part.form == WHOLE for part in self.parts)
@@ -96,8 +105,11 @@ class OrderedIndex(msgspec.Struct, frozen=True):
 
 def ordered_index(schema: Schema, index: Index, codec: MessagePack) -> OrderedIndex | None:
     """Return what a storage has to remember of a declared index; None if it is none of these."""
-    if not index.ordered or index.kind not in ("", MEMBERS, TRIGRAM):
+    if not index.ordered or index.kind not in ("", MEMBERS, TRIGRAM, COLUMN):
         return None
+    if index.kind == COLUMN:  # how its values are read is up to those who read them
+        column = Part(index.paths[0], PLAIN, COLUMN)
+        return OrderedIndex(_name([column], ()), (column,))
     parts: list[Part] = []
     for path, place in zip(index.paths, index.places, strict=True):
         reading = reading_at(schema, path)
@@ -171,6 +183,8 @@ def fits(index: OrderedIndex, schema: Schema) -> bool:
     Where a value of another family was ever seen than the model declares, only reading all records
     tells whether one of them does not fit.
     """
+    if index.is_column:
+        return index.ready
     return index.ready and all(
         reading_at(schema, part.path) == part.reading and _are_declared(codes, part, schema)
         for part, codes in zip(index.places, index.codes or (b"",) * len(index.places), strict=True)
@@ -257,13 +271,23 @@ class EntryReader:
     def __init__(self, indexes: Sequence[OrderedIndex], codec: MessagePack) -> None:
         self.indexes = indexes
         self.codes: list[Codes] = [[set() for _ in index.places] for index in indexes]
-        names = {part.path[0]: None for index in indexes for part in index.parts}
+        ordered = [index for index in indexes if not index.is_column]
+        names = {part.path[0]: None for index in ordered for part in index.parts}
         names |= {one.path[0]: None for index in indexes for one in index.where}
         position = {name: f"f{number}" for number, name in enumerate(names)}
         probe = codec.fields_decoder(dict.fromkeys(names, Any))
         makers = [
-            _maker(index, position, codes) for index, codes in zip(indexes, self.codes, strict=True)
+            _nothing if index.is_column else _maker(index, position, codes)
+            for index, codes in zip(indexes, self.codes, strict=True)
         ]
+        columns = ColumnReader(
+            {
+                number: index.parts[0].path
+                for number, index in enumerate(indexes)
+                if index.is_column
+            },
+            codec,
+        )
         for number, index in enumerate(indexes):
             if index.where:
                 test = _tester(_condition(index.where, codec), position)
@@ -281,7 +305,8 @@ class EntryReader:
                 return nothing  # it is no record at all: whoever reads it is told so
             return [make(record) for make in makers]
 
-        self.read = read
+        self.read = columns.beside(read) if columns else read
+        self._columns = columns
         self._probe = probe
         self._makers = makers
         self._is_simple = [is_simple(index) for index in indexes]
@@ -303,7 +328,7 @@ class EntryReader:
 
         Both the *pairs* and what is returned for each index are in order.
         """
-        probe, spread = self._probe, set[int]()
+        probe, spread, every = self._probe, set[int](), pairs
         try:
             records = [probe(stored) for _, stored in pairs]
         except msgspec.DecodeError:
@@ -314,6 +339,9 @@ class EntryReader:
         for number, (make, single) in enumerate(zip(self._makers, self._single, strict=True)):
             if single is not None:
                 found.append(encoded_pairs(single(records), keys, LONGEST))
+                continue
+            if self.indexes[number].is_column:
+                found.append([(self._columns.value(number, stored), key) for key, stored in every])
                 continue
             added: list[tuple[bytes, bytes]] = []
             for record, key in zip(records, keys, strict=True):
@@ -354,6 +382,10 @@ class EntryReader:
                 )
                 found[index.name] = msgspec.structs.replace(index, codes=codes, spread=is_spread)
         return found
+
+
+def _nothing(record: Any) -> Entries:
+    return ()
 
 
 def is_simple(index: OrderedIndex) -> bool:

@@ -113,12 +113,17 @@ class Plan:
     @property
     def exact(self) -> bool:
         """Whether the engine alone decides which records are wanted."""
-        return self.rest == conditions.EVERYTHING
+        return self.rest is conditions.EVERYTHING or self.rest == conditions.EVERYTHING
 
     @property
     def is_left_to_engine(self) -> bool:
         """Whether Python finishes nothing but the order."""
         return self.exact and not self.offset and self.limit is None
+
+    @property
+    def reads_everything(self) -> bool:
+        """Whether the engine goes through all that there is, be it not the records themselves."""
+        return self.native is None or getattr(self.native, "reads_everything", False)
 
     @property
     def scans(self) -> bool:

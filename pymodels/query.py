@@ -6,7 +6,7 @@ records, a number or an answer are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import aggregation, conditions, persistence, updating
@@ -22,7 +22,7 @@ from pymodels.explanation import Explanation, explain
 from pymodels.grouping import Grouping, by_engine, column_of
 from pymodels.lookups import nearest
 from pymodels.paths import Path
-from pymodels.planning import Native, execute
+from pymodels.planning import Native, Plan, execute
 from pymodels.schema import Place
 from pymodels.selection import Selection
 
@@ -212,7 +212,7 @@ class Query(Selection[M]):
             return [value for value, _ in found]
         with column_of(self, field) as column:
             indexed = None if column is None else column.values()
-        return aggregation.distinct(self.rows([field])) if indexed is None else indexed
+        return aggregation.distinct(self.all_rows([field])) if indexed is None else indexed
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
         """Yield the values of some fields: tuples, or dicts by the names given.
@@ -233,28 +233,48 @@ class Query(Selection[M]):
         """Yield the values of *fields* of each record, as ``select`` does."""
         return self._rows([self.place(field) for field in fields])
 
+    def all_rows(self, fields: Iterable[Any]) -> Iterable[tuple[Any, ...]]:
+        """Return what ``rows`` yields, perhaps without a look at the records."""
+        places = [self.place(field) for field in fields]
+        found = self._values_at(places)
+        return self._rows(places) if found is None else zip(*found, strict=True)
+
     def rows_with_members(
         self, fields: Iterable[Any], counted: Any, what: str = ""
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield what ``rows`` does, and after it a list of all members of the field *counted*.
+    ) -> Iterable[tuple[Any, ...]]:
+        """Return what ``rows`` does, and after it a list of all members of the field *counted*.
 
         *what* names an aggregate of numbers, which is refused where none can be.
         """
         places, last = [self.place(field) for field in fields], self.place(counted)
         if what:
             aggregation.check_numeric(self._schema, last, what)
-        return self._rows(places, last)
+        found = self._values_at([*places, last])
+        if found is None:
+            return self._rows(places, last)
+        members = (aggregation.members([value], last.kind) for value in found.pop())
+        return zip(*found, members, strict=True)
+
+    def _values_at(self, places: Sequence[Place]) -> list[list[Any]] | None:
+        target = self._storage.current
+        return target.values_at(self._plan_for(places), places)
+
+    def _plan_for(self, places: Sequence[Place]) -> Plan:
+        return self.plan(names=frozenset(place.stored for place in places if not place.is_key))
 
     def _rows(self, places: list[Place], counted: Place | None = None) -> Iterator[Any]:
         target = self._storage.current
-        read = places if counted is None else [*places, counted]
-        plan = self.plan(names=frozenset(p.stored for p in read if not p.is_key))
+        plan = self._plan_for(places if counted is None else [*places, counted])
         return aggregation.rows(target, self._schema, places, execute(target, plan), counted)
 
     def _members(self, field: Any, what: str = "") -> list[Any]:
-        return [
-            member for (members,) in self.rows_with_members((), field, what) for member in members
-        ]
+        place = self.place(field)
+        if what:
+            aggregation.check_numeric(self._schema, place, what)
+        found = self._values_at([place])
+        if found is not None:
+            return aggregation.members(found[0], place.kind)
+        return [member for (members,) in self._rows([], place) for member in members]
 
     def _computed(
         self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""

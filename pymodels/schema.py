@@ -233,6 +233,10 @@ class Schema:
             and (type(operand) is not str or operand.isascii())
         ):  # most operands, of which nothing has to be checked
             return Lookup(parts, name, operand, place, self.model)
+        if name == "between" and type(operand) is tuple and len(operand) == 2:
+            low, high = operand
+            if type(low) is type(high) is place.plain is int:
+                return Lookup(parts, name, operand, place, self.model)
         where = f"{self.name}.{place.path}"
         if isinstance(operand, expressions.Node):
             raise OperandInvalid(

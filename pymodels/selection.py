@@ -241,7 +241,7 @@ class Selection(Generic[M]):
         plan = self._storage.current.plan(
             self._schema, _with_keys(asked.condition), **(options | changes)
         )
-        if not asked.allow_scan and plan.native is None:
+        if not asked.allow_scan and plan.reads_everything:
             raise ScanRefused(
                 f"{self!s} would read every record of {self._schema.collection}, and "
                 "allow_scan=False refuses that: ask by key or by an indexed field"
@@ -304,8 +304,8 @@ def _with_keys(condition: Condition) -> Condition:
     """Replace queries that stand as operands by the keys that they find."""
     if condition is conditions.EVERYTHING:
         return condition
-    if type(condition) is Lookup:
-        return _with_own_keys(condition)
+    if type(condition) is Lookup and not isinstance(condition.operand, Selection):
+        return condition
     for one in conditions.lookups_in(condition):
         if isinstance(one.operand, Selection):
             return conditions.transform(condition, _with_own_keys)

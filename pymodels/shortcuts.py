@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pymodels.byindex import EVERY, ByIndex, IndexOrder, InIndex
+from pymodels.byindex import EVERY, ByIndex, IndexOrder, InIndex, ranges_of, shortened
 from pymodels.conditions import EVERYTHING, Condition, Lookup
 from pymodels.encoding import encode
 from pymodels.ordered import LONGEST
@@ -15,6 +15,7 @@ from pymodels.planning import Plan, Term
 from pymodels.schema import Schema
 
 _KEYS: Final = ("ascending keys", "descending keys")
+_COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
 
 
 def shortcut(
@@ -29,19 +30,33 @@ def shortcut(
     limit: int | None = None,
     names: frozenset[str] | None = None,
 ) -> Plan | None:
-    """Return the plan for one equality, or for a page in the order of one index, if it is that."""
+    """Return the plan for one equality or range, or for a page in the order of one index."""
     native_order: Any = None
     if type(condition) is Lookup:
         place = condition.place
-        if order or condition.name != "equals" or place is None or place.is_key:
+        if order or place is None or place.is_key:
             return None
         index = native.alone.get((place.stored, *place.inside))
         if index is None:
             return None
-        entry = encode(condition.operand)
-        if len(entry) >= LONGEST:
+        if condition.name == "equals":
+            entry = encode(condition.operand)
+            if len(entry) >= LONGEST:
+                return None
+            fragment = InIndex(index, ((entry, entry + b"\0"),), True)
+        elif condition.name in _COMPARED and limit is None and not offset:
+            # Dates and instants, which lie among each other, have no plain type.
+            if place.plain is None or native.columns:
+                return None
+            found = ranges_of(index.parts[0], place, condition.name, condition.operand)
+            if found is None or not found.ranges:
+                return None
+            ranges, wider = shortened(found.ranges)
+            if wider:
+                return None
+            fragment = InIndex(index, ranges)
+        else:
             return None
-        fragment = InIndex(index, ((entry, entry + b"\0"),), True)
         if not unordered:
             native_order = _KEYS[descending]
     elif condition is EVERYTHING and limit is not None and len(order) == 1:

@@ -232,6 +232,13 @@ class Storage(Opened, ABC):
         """Return a context with the values at *place*, if an index has those that *plan* finds."""
         return nullcontext()
 
+    def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
+        """Return what all records that *plan* finds have at each of *places*, None for nothing.
+
+        None, where one has to look into the records: always, unless values are kept beside them.
+        """
+        return None
+
     def expected(self, plan: Plan) -> int | None:
         """Return how many records the engine is thought to find for *plan*, None if unknown."""
         return plan.expected

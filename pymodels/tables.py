@@ -2,7 +2,8 @@
 
 ``meta`` holds the format and one entry a collection, ``records:person`` the records by key,
 ``unique:person:email`` the key of the record that has a value, and ``index:person:age`` pairs of an
-entry and the key of its record, where the storage keeps ordered indexes.
+entry and the key of its record, where the storage keeps ordered indexes. ``column:person:age`` are
+blocks with the ages of many records in each.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from pymodels.indexes import IndexRecord
 from pymodels.keys import other_keys
-from pymodels.ordered import OrderedIndex
+from pymodels.ordered import COLUMN, OrderedIndex
 from pymodels.schema import Schema
 
 FORMAT: Final = 1
@@ -51,6 +52,20 @@ def index_table(collection: str, index: str) -> str:
     return f"{INDEX}{collection}:{index}"
 
 
+COLUMNS: Final = "column:"
+"""What the names of the tables begin with that hold blocks of values."""
+
+
+def column_table(collection: str, index: str) -> str:
+    return f"{COLUMNS}{collection}:{index}"
+
+
+def table_of(collection: str, index: OrderedIndex) -> str:
+    """Return the name of the table in which an index is kept."""
+    begin = COLUMNS if index.parts[0].form == COLUMN else INDEX
+    return f"{begin}{collection}:{index.name}"
+
+
 def tables_for(
     schemas: Iterable[Schema], ordered: Callable[[Schema], Sequence[OrderedIndex]]
 ) -> AbstractSet[str]:
@@ -74,7 +89,7 @@ def _tables_of(schema: Schema, ordered: Iterable[OrderedIndex]) -> Iterator[str]
     for index in schema.unique:
         yield unique_table(schema.collection, index.name)
     for one in ordered:
-        yield index_table(schema.collection, one.name)
+        yield table_of(schema.collection, one)
 
 
 def check_key_kind(known: CollectionRecord, schema: Schema, storage: str) -> None:
@@ -133,6 +148,17 @@ class IndexView(View, Protocol):
 
     def count_under(self, table: str, entry: bytes) -> int:
         """Return how many records have this entry."""
+
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        """Return those of *keys* that have this entry."""
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        """Yield, many at a time, the first *most* keys under each entry of a range, or some more.
+
+        Descending, they are the last keys.
+        """
 
     def distinct(
         self, table: str, low: bytes, high: bytes, *, descending: bool

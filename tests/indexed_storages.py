@@ -1,10 +1,12 @@
-"""Storages that index every field of every model, in every way that fits."""
+"""Storages that index every field of every model, in every way that fits, or keep it in columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pymodels.building import _made
 from pymodels.catalog import declared_ordered
@@ -31,6 +33,16 @@ SEVERAL = (
     ("strings", "text"),
     ("bag__x", "flag"),
 )
+
+
+def every_column(schema: Schema, codec: Any) -> Sequence[OrderedIndex]:
+    """Return what the model declares, and columns of all its fields."""
+    found: list[OrderedIndex] = list(declared_ordered(schema, codec))
+    for name in schema.fields:
+        one = ordered_index(schema, _made(schema, name, kind="column"), codec)
+        if one is not None and all(one.name != other.name for other in found):
+            found.append(one)
+    return found
 
 
 def every_index(schema: Schema, codec: Any) -> Sequence[OrderedIndex]:
@@ -67,6 +79,36 @@ class _EveryIndex:
         if found is None:
             found = schema.cache["every index"] = every_index(schema, self.codec)
         return found
+
+
+class SmallBlocks:
+    """Tests in which columns have a few values in each block, so that there are many of these."""
+
+    @pytest.fixture(autouse=True)
+    def _small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pymodels.blocks.MOST", 5)
+
+
+class _EveryColumn:
+    codec: Any
+
+    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
+        found: Sequence[OrderedIndex] | None = schema.cache.get("every column")
+        if found is None:
+            found = schema.cache["every column"] = every_column(schema, self.codec)
+        return found
+
+
+class ColumnsInMemory(_EveryColumn, memory.Storage):
+    """Records in memory, and columns of all their fields."""
+
+
+class ColumnsInLmdb(_EveryColumn, lmdb.Storage):
+    """Records in a file, and columns of all their fields."""
+
+    @classmethod
+    def at(cls, path: Path) -> ColumnsInLmdb:
+        return cls(path=path / "records.lmdb", max_tables=2000)
 
 
 class IndexedMemory(_EveryIndex, memory.Storage):

@@ -44,9 +44,13 @@ class Member(Model):
     text: Field[str] = Field(default="", index="trigram")
 
     class Meta:
-        """One index of several fields, and one of some records only."""
+        """An index of several fields, one of some records only, and a column."""
 
-        indexes = (("text", "batch"), {"fields": "batch", "where": {"text": "word 1"}})
+        indexes = (
+            ("text", "batch"),
+            {"fields": "batch", "where": {"text": "word 1"}},
+            {"fields": "text", "kind": "column"},
+        )
 
 
 Settings: TypeAlias = dict[str, Any]
@@ -127,6 +131,11 @@ class Thing(Model):
 
     number: Field[int] = Field(default=0, index=True)
     text: Field[str] = Field(default="", index="trigram")
+
+    class Meta:
+        """A column of a field that has an index too."""
+
+        indexes = ({"fields": "number", "kind": "column"},)
 
 
 def build(settings: Settings, first: int, acknowledge: int) -> None:
@@ -265,6 +274,8 @@ def test_a_build_of_indexes_that_is_killed_goes_on(tmp_path: Path, monkeypatch: 
             number = max(acknowledged)
             found = Thing.objects(storage).where(number=-number)
             assert [thing.pk for thing in found] == [f"{number % BUILT:05}"]
+            in_column = Thing.objects(storage).where_not(number__gte=0)
+            assert f"{number % BUILT:05}" in {thing.pk for thing in in_column}
             several = Thing.objects(storage).where(text__contains=f"t {number}")
             assert f"new {number}" in {thing.pk for thing in several}
     assert half_built > BUILDS_KILLED // 10, "builds were killed in the middle, too"

@@ -1,4 +1,4 @@
-"""The conformance suite, unchanged, on storages that index every field of every model."""
+"""The conformance suite, unchanged, on storages that index every field or keep it in columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from pathlib import Path
 
 from pymodels.storage import Storage
 from pymodels.testing import QueryTests, ValueTests
-from tests.indexed_storages import IndexedLmdb, IndexedMemory
+from tests.indexed_storages import (
+    ColumnsInLmdb,
+    ColumnsInMemory,
+    IndexedLmdb,
+    IndexedMemory,
+    SmallBlocks,
+)
 
 
 class TestMemory(QueryTests, ValueTests):
@@ -17,3 +23,13 @@ class TestMemory(QueryTests, ValueTests):
 class TestLmdb(QueryTests, ValueTests):
     def make(self, path: Path) -> Storage:
         return IndexedLmdb.at(path)
+
+
+class TestMemoryColumns(SmallBlocks, QueryTests):
+    def make(self, path: Path) -> Storage:
+        return ColumnsInMemory()
+
+
+class TestLmdbColumns(SmallBlocks, ValueTests):
+    def make(self, path: Path) -> Storage:
+        return ColumnsInLmdb.at(path)

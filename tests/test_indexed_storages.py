@@ -1,4 +1,7 @@
-"""The storage half of the conformance suite, on storages that index every field of every model."""
+"""The storage half of the conformance suite, on storages that index every field of every model.
+
+And on those that keep every field in columns.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ from pymodels.testing.batches import BatchTests
 from pymodels.testing.records import RecordTests
 from pymodels.testing.stateful import StatefulTests
 from pymodels.testing.transactions import TransactionTests
-from tests.indexed_storages import IndexedLmdb, IndexedMemory
+from tests.indexed_storages import (
+    ColumnsInLmdb,
+    ColumnsInMemory,
+    IndexedLmdb,
+    IndexedMemory,
+    SmallBlocks,
+)
 
 
 class Memory:
@@ -43,4 +52,26 @@ class TestLmdbTransactions(Lmdb, TransactionTests):
 
 
 class TestLmdbStateful(Lmdb, StatefulTests):
+    pass
+
+
+class LmdbColumns(SmallBlocks):
+    def make(self, path: Path) -> Storage:
+        return ColumnsInLmdb.at(path)
+
+
+class TestMemoryColumnsStateful(SmallBlocks, StatefulTests):
+    def make(self, path: Path) -> Storage:
+        return ColumnsInMemory(name=f"memory {path.name}")
+
+
+class TestLmdbColumnsBatches(LmdbColumns, BatchTests):
+    pass
+
+
+class TestLmdbColumnsTransactions(LmdbColumns, TransactionTests):
+    pass
+
+
+class TestLmdbColumnsStateful(LmdbColumns, StatefulTests):
     pass

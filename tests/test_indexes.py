@@ -387,7 +387,11 @@ def test_explain_says_what_was_expected_and_met_and_what_would_help(storage: Sto
         (people.where(address__size=1).order_by("plain"), "index=True on plain would give this"),
         (people.where(name__icontains="ame"), 'index="trigram" on name would find'),
         (people.where(name__iequals="NAME 3"), 'index="caseless" on name would find'),
-        (people.where(address__size=1), None),
+        (people.where(name__icontains="me"), 'index="column" on name would spare'),
+        (people.where(name__imatches="ame"), 'index="column" on name would spare'),
+        (people.where_not(plain=3), 'index="column" on plain would spare'),
+        (people.where(address__size=1), 'index="column" on address would spare'),
+        (people.where(pk__contains=""), None),
     ):
         explanation = asked.explain()
         if told is None:

@@ -18,6 +18,9 @@ from pymodels.tables import INDEX, IndexView, next_size
 _CHUNK: Final = 512
 """How many records are asked for in one call of the driver."""
 
+_HEADS: Final = 64
+"""How many keys are read at least before the rest of those under an entry is passed over."""
+
 _FIRST: Final = operator.itemgetter(0)
 
 _STEADY: Final = nullcontext()
@@ -212,6 +215,42 @@ class Snapshot(IndexView):
         try:
             with self._transaction.cursor(handle) as cursor:
                 return int(cursor.count()) if cursor.set_key(entry) else 0
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        handle = self._handle(table)
+        if handle is None:
+            return []
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                return [key for key in keys if cursor.set_key_dup(entry, key)]
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        size = max(most, _HEADS)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                there = _to_last(cursor, high) if descending else _to(cursor, low)
+                while there:
+                    pairs = cursor.iterprev() if descending else iter(cursor)
+                    chunk = list(itertools.islice(pairs, size))
+                    first, last = chunk[0][0], chunk[-1][0]
+                    if low <= last < high:
+                        yield [key for _, key in chunk]
+                    else:
+                        yield [key for entry, key in chunk if low <= entry < high]
+                        return
+                    if first == last:  # the other keys under it come after these
+                        there = cursor.prev_nodup() if descending else cursor.next_nodup()
+                    else:
+                        there = cursor.prev() if descending else cursor.next()
         except lmdb.Error as error:
             self._shared.fail(error)
 

@@ -152,6 +152,30 @@ class IndexedView(HeldView, IndexView):
         index = self._indexes.get(table)
         return 0 if index is None else len(index.keys.get(entry, ()))
 
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        index = self._indexes.get(table)
+        return [] if index is None else _among(index.keys.get(entry, []), keys)
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        index = self._indexes.get(table)
+        if index is None:
+            return
+        for entry in index.between(low, high):
+            keys = index.keys.get(entry, [])
+            yield keys[-most:] if descending else keys[:most]
+
+
+def _among(there: list[bytes], keys: Sequence[bytes]) -> list[bytes]:
+    """Return those of *keys* that are in a list which is in order."""
+    found: list[bytes] = []
+    for key in keys:
+        at = bisect_left(there, key)
+        if at < len(there) and there[at] == key:
+            found.append(key)
+    return found
+
 
 class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
     """Changes of tables and indexes, kept aside until they are committed."""
@@ -162,6 +186,13 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         self._changing = nullcontext()
         self._dropped: list[str] = []
         self._entries: dict[str, dict[tuple[bytes, bytes], bool]] = {}
+
+    def items(
+        self, table: str, low: bytes | None, high: bytes | None, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        if table in self.changes:
+            return super().items(table, low, high, descending=descending)
+        return HeldView.items(self, table, low, high, descending=descending)
 
     def chunks(
         self, table: str, low: bytes | None, high: bytes | None, *, descending: bool, first: int
@@ -206,6 +237,14 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
     def count_under(self, table: str, entry: bytes) -> int:
         return len(self.under(table, entry))
 
+    def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
+        return _among(self.under(table, entry), keys)
+
+    def heads(
+        self, table: str, low: bytes, high: bytes, *, most: int, descending: bool
+    ) -> Iterator[Sequence[bytes]]:
+        yield [key for _, key in self.entries(table, low, high, descending=False)]
+
     def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, True))
 
@@ -213,6 +252,10 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, False))
 
     def drop(self, table: str) -> None:
+        if not table.startswith(INDEX):
+            for key, _ in self.items(table, None, None, descending=False):
+                self.delete(table, key)
+            return
         self._entries.pop(table, None)
         self._dropped.append(table)
 

@@ -1,0 +1,225 @@
+"""What to expect of a way to find records: how many it finds, and what that costs.
+
+All of it comes from counts and samples, which may be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from pymodels.byindex import EVERY, AllOf, AnyOf, InColumns, IndexOrder, InIndex
+from pymodels.bykey import Keys, UniqueValue
+from pymodels.fetching import by_keys
+from pymodels.schema import Schema
+from pymodels.sweeping import Sweep
+from pymodels.tables import IndexView, index_table, records_table
+
+if TYPE_CHECKING:
+    from pymodels.keyvalue import KeyValueStorage
+
+FETCH, PROBE, ENTRY, SORT, SCAN = 1.0, 1.5, 0.2, 2.5, 0.7
+"""What it takes to fetch a record by its key, to look into it, to read an entry of an index, to
+sort a record, and to come by it and look into it where all are read: measured in microseconds, used
+as proportions."""
+
+COUNTED: Final = 256
+"""How many entries are always counted before their number is estimated."""
+
+_COUNTED_SHARE: Final = 64
+"""A range is counted up to this part of all records, as reading them would take much longer."""
+
+_SAMPLED: Final = 20_000
+"""The most entries that are gone through once to take a sample of them."""
+
+_UNKNOWN_SHARE: Final = 8
+"""What part of all records a long range is thought to be where there is no sample."""
+
+_UNDECIDED: Final = 0.1
+"""What part of the records a condition is thought to keep that no index decides."""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A way to find records: a fragment, and which conditions it decides, those exactly or not."""
+
+    fragment: Any
+    exact: frozenset[int] = frozenset()
+    inexact: frozenset[int] = frozenset()
+
+    @property
+    def decides(self) -> frozenset[int]:
+        return self.exact | self.inexact
+
+
+class Ordered(msgspec.Struct, frozen=True):
+    """A way to read the records in the order that is asked for."""
+
+    candidate: Candidate
+    order: IndexOrder
+
+
+# --- how many -------------------------------------------------------------------------------
+
+Sample: TypeAlias = tuple[int, list[bytes]]
+"""How many entries an index had, and some of them at even distances."""
+
+
+class Expectations:
+    """How many records a fragment finds, as far as can be told in a moment."""
+
+    def __init__(self, storage: KeyValueStorage, view: IndexView, schema: Schema) -> None:
+        self.view = view
+        self.schema = schema
+        self.collection = collection = schema.collection
+        self.samples: dict[str, Sample] = storage.samples
+        self.records = view.count(records_table(collection))
+        self.counted = max(COUNTED, self.records // _COUNTED_SHARE)
+        self.enough = self.counted
+
+    def of_all(self, found: Sequence[Candidate]) -> list[tuple[int, Candidate]]:
+        """Return how many records each candidate finds, the fewest first.
+
+        Of what is far more than that, nobody has to know how much.
+        """
+        counted: list[tuple[int, Candidate]] = []
+        for one in sorted(found, key=lambda one: not getattr(one.fragment, "points", False)):
+            size = self.of(one.fragment)
+            counted.append((size, one))
+            self.enough = min(self.enough, int(size * (FETCH + PROBE) / ENTRY))
+        self.enough = self.counted
+        return sorted(counted, key=lambda pair: (pair[0], -len(pair[1].exact)))
+
+    def of(self, fragment: Any) -> int:
+        match fragment:
+            case Keys(keys):
+                return len(keys)
+            case UniqueValue():
+                return 1
+            case InIndex():
+                return min(self.records, self._in_index(fragment))
+            case AnyOf(parts):
+                return min(self.records, sum(map(self.of, parts)))
+            case AllOf(parts):
+                return min(map(self.of, parts))
+            case None | InColumns():
+                return self.records
+            case _:
+                return self._of_keys(fragment)
+
+    def _of_keys(self, fragment: Any) -> int:
+        """Count a range of keys, up to where reading it would take much longer than that."""
+        found = by_keys(self.view, self.schema, fragment, descending=False)
+        counted = sum(1 for _ in islice(found, self.counted))
+        if counted < self.counted:
+            return counted
+        return max(counted, self.records // _UNKNOWN_SHARE)
+
+    def _in_index(self, fragment: InIndex) -> int:
+        table = index_table(self.collection, fragment.index.name)
+        ranges = fragment.ranges
+        if ranges == EVERY:
+            return self.view.count(table)
+        some = ranges[:8]
+        if fragment.points:
+            total = sum(self.view.count_under(table, low) for low, _ in some)
+        else:
+            total = sum(self._between(table, *one) for one in some)
+        return total * len(ranges) // max(1, len(some))
+
+    def _between(self, table: str, low: bytes, high: bytes) -> int:
+        size = self.view.count(table)
+        most = COUNTED if size <= _SAMPLED else max(COUNTED, min(self.counted, self.enough))
+        entries = self.view.entries(table, low, high, descending=False)
+        counted = sum(1 for _ in islice(entries, most))
+        if counted < most:
+            return counted
+        if size > _SAMPLED:
+            return max(counted, size // _UNKNOWN_SHARE)
+        size, sample = self._sample(table, size)
+        inside = sum(1 for one in sample if low <= one < high)
+        return max(counted, inside * size // max(1, len(sample)))
+
+    def _sample(self, table: str, size: int) -> Sample:
+        known = self.samples.get(table)
+        if known is not None and abs(known[0] - size) * 4 <= size:
+            return known
+        step = max(1, size // 128)
+        entries = self.view.entries(table, None, None, descending=False)
+        sample = [entry for entry, _ in islice(entries, 0, None, step)]
+        self.samples[table] = (size, sample)
+        return self.samples[table]
+
+
+# --- at what cost ---------------------------------------------------------------------------
+
+
+class Costs:
+    """What the ways to answer one query would take, and how many records they would find."""
+
+    def __init__(
+        self,
+        expectations: Expectations,
+        parts: int,
+        stop: int | None,
+        *,
+        sorts: bool,
+        fetches: bool,
+    ) -> None:
+        self._expectations = expectations
+        self._records = expectations.records
+        self._parts = parts
+        self._stop = stop
+        self._sort = SORT if sorts else 0.0
+        self._fetch = FETCH if fetches else 0.0
+
+    def of(self, chosen: Candidate, expected: int) -> float:
+        """Return what it takes to find records so, and to sort them if need be."""
+        looks = 0.0 if len(chosen.exact) == self._parts else PROBE
+        if chosen.fragment is None:
+            return expected * (SCAN + self._sort)
+        fetch = max(self._fetch, FETCH if looks or self._sort else 0.0)
+        return expected * (ENTRY + fetch + looks + self._sort)
+
+    def is_found_sooner(self, chosen: Candidate, expected: int) -> bool:
+        """Tell whether a page is full sooner if all records are gone through in order.
+
+        An index gives its keys in another order, so that all are read before the first record is.
+        """
+        left = self._parts - len(chosen.exact)
+        if self._stop is None or not left or not isinstance(chosen.fragment, InIndex | AnyOf):
+            return False
+        looked = min(expected, self._stop / _UNDECIDED**left)
+        by_index = expected * ENTRY + looked * (FETCH + PROBE)
+        share = max(expected, 1) / max(self._records, 1) * _UNDECIDED**left
+        return min(self._records, self._stop / share) * SCAN < by_index
+
+    def in_order(self, one: Ordered, chosen: Candidate, expected: int) -> float:
+        """Return what it takes to read in an index's order, and no more than is asked for."""
+        inside = reads = self._expectations.of(one.candidate.fragment)
+        looks = 0.0
+        if len(one.candidate.exact) < self._parts:
+            looks = PROBE
+            if self._stop is not None:  # as many are read as it takes to find so many
+                share = expected / max(1, self._records)
+                share *= _UNDECIDED ** (self._parts - len(chosen.exact))
+                reads = int(self._stop / max(share, 1e-6))
+        elif self._stop is not None:
+            reads = self._stop
+        return min(inside, reads) * (ENTRY + FETCH + looks)
+
+    def swept(self, sweep: Sweep, expected: int) -> int:
+        """Return how many records columns are thought to find, of those that might be it."""
+        return min(expected, int(self._records * _UNDECIDED ** len(sweep.decides)))
+
+    def of_sweep(self, sweep: Sweep, expected: int) -> float:
+        """Return what it takes to go through columns, and to read what that finds."""
+        found = self.swept(sweep, expected)
+        looks = 0.0 if len(sweep.decides) == self._parts else PROBE
+        sort = self._sort
+        if sweep.order is not None and self._stop is not None:
+            found, sort = min(found, self._stop), 0.0
+        fetch = max(self._fetch, FETCH if looks or sort else 0.0)
+        return sweep.cost(self._records) + found * (fetch + looks + sort)
