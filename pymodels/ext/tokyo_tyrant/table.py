@@ -46,6 +46,7 @@ class ServedTable(Table):
         self.name = name
         self.closed = False
         self._recover = recover
+        self._state = b"", BatchState()
 
     @contextmanager
     def asking(self) -> Iterator[RDB]:
@@ -110,10 +111,13 @@ class ServedTable(Table):
             columns: Columns | None
             states: list[BatchState] = []
             for key, data in zip(answer[::2], answer[1::2], strict=True):
-                columns = parted(data)
                 if key == BATCH:
-                    states.append(read_state(columns))
+                    known = self._state  # which other threads may change meanwhile
+                    if known[0] != data:
+                        known = self._state = data, read_state(parted(data))
+                    states.append(known[1])
                     continue
+                columns = parted(data)
                 if columns is None or (TYPES not in columns and not key.startswith(b":")):
                     columns = client.columns(key)  # another program's may have NUL inside
                 if columns is not None:
