@@ -12,9 +12,10 @@ import msgspec
 from pymodels import maintenance
 from pymodels.catalog import Catalog, add_entries, change_entries, declared_unique, remember
 from pymodels.changes import Change, Delete, Expect, Patch, Put
+from pymodels.entries import Entries, EntryReader
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
-from pymodels.ordered import Entries, EntryReader, OrderedIndex
+from pymodels.ordered import OrderedIndex
 from pymodels.persistence import taken as key_is_taken
 from pymodels.schema import Schema
 from pymodels.storage import check_expectation

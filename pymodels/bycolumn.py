@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import msgspec
 
 from pymodels.byindex import ColumnOrder, InColumns
-from pymodels.codecs import probed
 from pymodels.conditions import EVERYTHING, Condition
 from pymodels.errors import RecordInvalid
 from pymodels.evaluation import compile_mask, has_whole_values, is_its_own_order, names_in
 from pymodels.fetching import EMPTY, Chunk, first_size, wants_only_keys, without_indexes
+from pymodels.messagepack import probed
 from pymodels.ordered import OrderedIndex
 from pymodels.planning import Plan, matcher
 from pymodels.schema import Place, Schema
@@ -27,8 +27,8 @@ from pymodels.tables import IndexView, next_size, records_table, table_of
 from pymodels.values import ABSENT, order_key
 
 if TYPE_CHECKING:
-    from pymodels.codecs import MessagePack
     from pymodels.keyvalue import KeyValueStorage
+    from pymodels.messagepack import MessagePack
 
 
 # --- going through columns ------------------------------------------------------------------

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from pymodels import blocks
-from pymodels.codecs import MessagePack
+from pymodels.entries import EntryReader
 from pymodels.indexes import IndexRecord, index_record, value_extractor
-from pymodels.ordered import EntryReader, OrderedIndex, ordered_index
+from pymodels.messagepack import MessagePack
+from pymodels.ordered import OrderedIndex, ordered_index
 from pymodels.schema import Schema
 from pymodels.tables import COLUMNS, META, Batch, CollectionRecord, IndexBatch, table_of
 

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 from pymodels.errors import TransactionError
 
@@ -48,6 +48,14 @@ class WriteLock:
         self._writer = me
         return Turn(self, lock)
 
+    def try_acquire(self) -> Turn | None:
+        """Return what ``acquire`` does, or None, at once, if it would have to wait."""
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            return None
+        self._writer = threading.get_ident()
+        return Turn(self, lock)
+
     def _after_fork(self) -> None:
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._writer = None
@@ -86,8 +94,11 @@ class Uninterrupted:
     __slots__ = ("__weakref__", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock: Any = self._new_lock()
         _SECTIONS.add(self)
+
+    def _new_lock(self) -> Any:
+        return threading.Lock()
 
     def __enter__(self) -> None:
         self._lock.acquire()

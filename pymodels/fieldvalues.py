@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from pymodels.codecs import MessagePack
+    from pymodels.messagepack import MessagePack
 
 UNREADABLE: Final = b"\xc7\x01\xff\x00"
 """What a column has of a record that cannot be read at all: a value that no type can be decoded

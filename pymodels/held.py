@@ -6,6 +6,7 @@ common: views, batches, one writer at a time, and a copy of its own for a forked
 
 from __future__ import annotations
 
+import threading
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -92,6 +93,9 @@ class _Applying(Uninterrupted):
     def __init__(self, storage: HeldStorage) -> None:
         super().__init__()
         self._storage = weakref.ref(storage)
+
+    def _new_lock(self) -> Any:
+        return threading.RLock()  # whoever reads an index inside may have to go to a mapping
 
     def before_fork(self) -> None:
         storage = self._storage()

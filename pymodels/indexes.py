@@ -22,7 +22,7 @@ from pymodels.schema import Index, Schema
 from pymodels.values import ABSENT, order_key
 
 if TYPE_CHECKING:
-    from pymodels.codecs import MessagePack
+    from pymodels.messagepack import MessagePack
 
 _LONGEST: Final = 400
 """How many bytes of a value an entry holds as they are; of a longer one it holds a digest."""

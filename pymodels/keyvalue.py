@@ -24,7 +24,6 @@ from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change, Put
 from pymodels.choosing import choose
-from pymodels.codecs import MessagePack
 from pymodels.columns import Column, column_of
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.conditions import Condition
@@ -45,6 +44,7 @@ from pymodels.fetching import (
 from pymodels.finishing import decoded, finished, sliced
 from pymodels.groups import CommitGroups
 from pymodels.keys import KeyKind, kind_named
+from pymodels.messagepack import MessagePack
 from pymodels.ordered import OrderedIndex
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query

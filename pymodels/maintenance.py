@@ -16,11 +16,12 @@ import msgspec
 
 from pymodels import blocks
 from pymodels.catalog import Catalog, add_entries, remember
+from pymodels.entries import EntryReader
 from pymodels.errors import UsageError
 from pymodels.indexes import entry
 from pymodels.keys import kind_named
 from pymodels.lookups import nearest
-from pymodels.ordered import EntryReader, OrderedIndex
+from pymodels.ordered import OrderedIndex
 from pymodels.tables import (
     CollectionRecord,
     IndexBatch,
@@ -68,6 +69,21 @@ def step(storage: KeyValueStorage, batch: IndexBatch, collection: str, size: int
     known_now = CollectionRecord(record.key, record.indexes, record.ordered | known)
     remember(batch, storage.codec, collection, known_now)
     return not done or len(waiting) > len(together)
+
+
+def begin_anew(
+    storage: KeyValueStorage,
+    batch: IndexBatch,
+    catalog: Catalog,
+    collection: str,
+    added: Sequence[OrderedIndex],
+) -> None:
+    """Build some indexes from nothing, whole, and forget all others."""
+    waiting = {one.name: msgspec.structs.replace(one, ready=False) for one in added}
+    record = CollectionRecord(catalog.record.key, catalog.record.indexes, waiting)
+    remember(batch, storage.codec, collection, record)
+    while step(storage, batch, collection, STEP):
+        pass
 
 
 def build(

@@ -11,13 +11,14 @@ import ctypes
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
+from pymodels import maintenance
 from pymodels.batches import BatchWriter
 from pymodels.errors import (
     DuplicateKey,
@@ -28,9 +29,15 @@ from pymodels.errors import (
     StorageInvalid,
 )
 from pymodels.files import FileLock, failure
-from pymodels.held import HeldStorage, Table, TableChanges
+from pymodels.held import Table, TableChanges
+from pymodels.heldindexes import IndexedStorage
+from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
-from pymodels.tables import META, records_table
+from pymodels.tables import META, check_key_kind, records_table
+
+if TYPE_CHECKING:
+    from pymodels.byindex import ByIndex
+    from pymodels.models import Model
 
 Bytes: TypeAlias = MutableMapping[bytes, bytes]
 
@@ -43,7 +50,7 @@ _MOST_CACHED: Final = 1 << 25
 """How many bytes of values are kept in memory once they were read or written."""
 
 
-class MappingStorage(HeldStorage):
+class MappingStorage(IndexedStorage):
     r"""Records in a mapping from bytes to bytes.
 
     Args:
@@ -93,6 +100,9 @@ class MappingStorage(HeldStorage):
         self._cached: deque[tuple[Table, bytes, int]] = deque()
         self._cached_bytes = 0
         self._lock: FileLock | None = None
+        # The collections whose indexes are kept, and those about which somebody has asked.
+        self._indexed: set[str] = set()
+        self._asked: set[str] = set()
         try:
             if lock is not None:
                 self._lock = FileLock(Path(lock), name, shared=read_only)
@@ -290,8 +300,9 @@ class MappingStorage(HeldStorage):
             writer = BatchWriter(self, batch)
             for name, kind in self.collections().items():
                 known = self.collection_record(batch, name)
-                if known is None or not known.indexes:
+                if known is None or not (known.indexes or known.ordered):
                     continue
+                known.ordered = {}  # they are made when somebody asks for them
                 for index in list(known.indexes.values()):
                     try:
                         writer.build(Schema(None, name, name, kind, "pk"), index)
@@ -301,6 +312,47 @@ class MappingStorage(HeldStorage):
             self.apply(batch.changes)
         finally:
             batch.rollback()
+
+    # --- ordered indexes --------------------------------------------------------------------
+
+    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
+        return super().ordered_indexes(schema) if schema.collection in self._indexed else ()
+
+    def _native(self, schema: Schema) -> ByIndex | None:
+        if schema.collection not in self._asked and super().ordered_indexes(schema):
+            self._index(schema)
+        return super()._native(schema)
+
+    def build_indexes(
+        self, *models: type[Model], progress: maintenance.Progress | None = None
+    ) -> None:
+        for model in models:
+            self._native(model.__schema__)
+        super().build_indexes(*models, progress=progress)
+
+    def _index(self, schema: Schema) -> None:
+        """Make in memory what a model declares: its first query reads every record anyway."""
+        self.check_open()
+        turn = self.write_lock.try_acquire()
+        if turn is None:
+            return  # somebody writes, who may be waiting for this thread
+        name = schema.collection
+        try:
+            batch = self.batch()
+            catalog = self.catalog(batch, name)
+            if catalog is not None:
+                check_key_kind(catalog.record, schema, self.name)
+                maintenance.begin_anew(self, batch, catalog, name, super().ordered_indexes(schema))
+                with self.applying:
+                    revision = self._revision
+                    batch.apply()
+                    self._revision = revision  # the records are as they were
+            self._indexed.add(name)
+        except (RecordInvalid, StorageInvalid):
+            self.catalogs.pop(name, None)  # whoever comes to that record is told
+        finally:
+            self._asked.add(name)
+            turn.release()
 
     # --- reading ----------------------------------------------------------------------------
 

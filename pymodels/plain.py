@@ -17,7 +17,7 @@ def puts(collection: Any, records: Any, codec: Codec) -> list[Put]:
 
     Raises ``Unfit`` with the place of what cannot be a collection, a key, a record or a value.
 
-    >>> from pymodels.codecs import MessagePack
+    >>> from pymodels.messagepack import MessagePack
     >>> [put.key for put in puts("cookie", {1: {"type": "muffin"}}, MessagePack())]
     [1]
     """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
 from pymodels import conditions, persistence
 from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision, StoredPath
-from pymodels.codecs import Codec, MessagePack
+from pymodels.codecs import Codec
 from pymodels.errors import (
     Conflict,
     RecordNotFound,
@@ -28,6 +28,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.keys import KeyKind, other_keys
+from pymodels.messagepack import MessagePack
 from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
 from pymodels.schema import Place, Schema
 

@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Any
 
 from pymodels import Field, Key, Model, Path
-from pymodels.codecs import MessagePack
 from pymodels.evaluation import compile_condition
+from pymodels.messagepack import MessagePack
 
 GONE: Any = object()
 CODEC = MessagePack()

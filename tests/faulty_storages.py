@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from pymodels.bykey import ByKey, KeyRange
 from pymodels.changes import Change
-from pymodels.codecs import MessagePack
 from pymodels.ext import memory
 from pymodels.fields import MISSING
+from pymodels.messagepack import MessagePack
 from pymodels.planning import Pair, Plan
 from pymodels.schema import Schema
 from pymodels.storage import Storage

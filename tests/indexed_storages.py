@@ -71,7 +71,9 @@ def every_index(schema: Schema, codec: Any) -> Sequence[OrderedIndex]:
     return found
 
 
-class _EveryIndex:
+class EveryIndex:
+    """Keeps an index on every field."""
+
     codec: Any
 
     def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
@@ -111,11 +113,11 @@ class ColumnsInLmdb(_EveryColumn, lmdb.Storage):
         return cls(path=path / "records.lmdb", max_tables=2000)
 
 
-class IndexedMemory(_EveryIndex, memory.Storage):
+class IndexedMemory(EveryIndex, memory.Storage):
     """Records in memory, all of them indexed."""
 
 
-class IndexedLmdb(_EveryIndex, lmdb.Storage):
+class IndexedLmdb(EveryIndex, lmdb.Storage):
     """Records in a file, all of them indexed."""
 
     @classmethod

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymodels import Field, Model, get_storage
-from pymodels.codecs import MessagePack
+from pymodels.messagepack import MessagePack
 
 CODEC = MessagePack()
 ABROAD = timezone(timedelta(hours=1))

@@ -15,9 +15,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from pymodels.changes import Patch
-from pymodels.codecs import MessagePack
 from pymodels.conditions import Condition
 from pymodels.evaluation import compile_condition
+from pymodels.messagepack import MessagePack
 from pymodels.schema import Schema
 from pymodels.testing.corpus import (
     DECLARED,

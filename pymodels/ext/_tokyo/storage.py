@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from pymodels import conditions
 from pymodels.changes import Change
-from pymodels.codecs import MessagePack
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.errors import SettingsError, StorageInvalid
 from pymodels.ext._tokyo import catalog as remembered
@@ -32,6 +31,7 @@ from pymodels.ext._tokyo.ordering import EngineOrder, page_request
 from pymodels.ext._tokyo.places import CollectionKeys
 from pymodels.ext._tokyo.searching import EVERYTHING, Request, Table
 from pymodels.keys import KeyKind, kind_named
+from pymodels.messagepack import MessagePack
 from pymodels.planning import Pair, Plan, finish, make_plan, matcher
 from pymodels.query import Query
 from pymodels.schema import Schema

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 from pymodels.checks import Unfit
 from pymodels.errors import SettingsError
-from pymodels.ext.memory.indexes import Index, IndexedBatch, IndexedView
-from pymodels.held import HeldStorage
+from pymodels.heldindexes import IndexedStorage
 from pymodels.keyvalue import KeyValueQuery
 from pymodels.plain import puts
 from pymodels.schema import Schema
@@ -24,7 +23,7 @@ class Query(KeyValueQuery[Any]):
     """A query over the records in memory."""
 
 
-class Storage(HeldStorage):
+class Storage(IndexedStorage):
     """Records in a dict.
 
     Args:
@@ -44,7 +43,6 @@ class Storage(HeldStorage):
 
     query_class = Query
     capabilities: ClassVar[frozenset[str]] = frozenset({"transactions", "unique", "nul"})
-    keeps_indexes = True
 
     def __init__(
         self,
@@ -60,7 +58,6 @@ class Storage(HeldStorage):
         if not isinstance(data, Mapping | None):
             raise SettingsError(f"data maps collections to records, and {data!r:.60} does not")
         super().__init__(name=name, read_only=False)
-        self.indexes: dict[str, Index] = {}
         try:
             for collection, records in (data or {}).items():
                 self.write(puts(collection, records, self.codec))
@@ -73,9 +70,3 @@ class Storage(HeldStorage):
             self.check_open()
         found = self.tables.get(schema.table)
         return None if found is None else found.get(schema.key.encode(key))
-
-    def view(self) -> IndexedView:
-        return IndexedView(self)
-
-    def batch(self) -> IndexedBatch:
-        return IndexedBatch(self)

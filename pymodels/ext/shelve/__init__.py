@@ -19,7 +19,6 @@ from uuid import UUID
 import msgspec
 
 from pymodels.checks import Unfit, check_name
-from pymodels.codecs import MessagePack
 from pymodels.errors import (
     OperandInvalid,
     RecordInvalid,
@@ -39,6 +38,7 @@ from pymodels.keys import KeyKind, kind_named
 from pymodels.keyvalue import KeyValueQuery
 from pymodels.kinds import Open
 from pymodels.mappings import Bytes, MappingStorage
+from pymodels.messagepack import MessagePack
 from pymodels.tables import FORMAT, META, CollectionRecord, records_table
 
 __all__ = ["Query", "Storage"]

@@ -7,13 +7,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from pymodels.held import HeldBatch, HeldView, next_keys
+from pymodels.held import HeldBatch, HeldStorage, HeldView, Table, next_keys
 from pymodels.tables import INDEX, IndexBatch, IndexView, in_chunks
-
-if TYPE_CHECKING:
-    from pymodels.ext.memory import Storage
 
 _entry_of: Final = operator.itemgetter(0)
 
@@ -74,12 +71,28 @@ class Index:
         return order[start:stop]
 
 
+class IndexedStorage(HeldStorage):
+    """A storage that holds indexes besides its keys."""
+
+    keeps_indexes = True
+
+    def __init__(self, *, name: str, read_only: bool = False) -> None:
+        super().__init__(name=name, read_only=read_only)
+        self.indexes: dict[str, Index] = {}
+
+    def view(self) -> IndexedView:
+        return IndexedView(self)
+
+    def batch(self) -> IndexedBatch:
+        return IndexedBatch(self)
+
+
 class IndexedView(HeldView, IndexView):
     """The tables and indexes as they are at each moment."""
 
     is_snapshot = False
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: IndexedStorage) -> None:
         super().__init__(storage.tables)
         self._indexes = storage.indexes
         self._changing: AbstractContextManager[Any] = storage.applying
@@ -106,12 +119,16 @@ class IndexedView(HeldView, IndexView):
         found = self._tables.get(table)
         if found is None:
             return
-        values = found.values
+        values, get = found.values, found.get
+        are_here = type(found) is Table  # and not in some mapping
         while keys := next_keys(found, low, high, descending=descending):
             try:
-                yield [(key, values[key]) for key in keys]
+                chunk = [(key, values[key]) for key in keys] if are_here else None
             except KeyError:  # one of them is being deleted
-                yield [(key, value) for key in keys if (value := values.get(key)) is not None]
+                chunk = None
+            if chunk is None:
+                chunk = [(key, value) for key in keys if (value := get(key)) is not None]
+            yield chunk
             if descending:
                 high = keys[-1]
             else:
@@ -121,7 +138,7 @@ class IndexedView(HeldView, IndexView):
         found = self._tables.get(table)
         if found is None:
             return []
-        get = found.values.get
+        get = found.get
         return [(key, stored) for key in keys if (stored := get(key)) is not None]
 
     def entries(
@@ -180,7 +197,7 @@ def _among(there: list[bytes], keys: Sequence[bytes]) -> list[bytes]:
 class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
     """Changes of tables and indexes, kept aside until they are committed."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: IndexedStorage) -> None:
         HeldBatch.__init__(self, storage)
         self._indexes = storage.indexes
         self._changing = nullcontext()
