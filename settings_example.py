@@ -118,6 +118,8 @@ DATABASES = {
         # "cache": 0,
         # How many bytes of the file are mapped into memory.
         # "mmap_size": 0,
+        # How many seconds to wait for another process that has the file open.
+        # "lock_timeout": 0,
         # Collections that other programs have written.
         # "adopt": (),
     },

@@ -41,13 +41,14 @@ def measure(
     *,
     count: int,
     rounds: int,
+    todo: Callable[[int], Sequence[Step]] = steps,
     advance: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
     """Measure every operation *rounds* times on every side; *advance* is called after each round.
 
     The first of *openers* makes the side that the others must agree with.
     """
-    timings = [Timing(step) for step in steps(count)]
+    timings = [Timing(step) for step in todo(count)]
     gc.collect()
     gc.freeze()  # what was there before is no garbage of the operations
     try:

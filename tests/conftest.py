@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from pymodels import get_storage
+from tests.tyrants import Tyrant, served
 
 
 @pytest.fixture
@@ -19,3 +24,17 @@ def public(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents):
         if folder.is_relative_to(temporary) and folder.stat().st_uid == os.geteuid():
             folder.chmod(folder.stat().st_mode | 0o011)
+
+
+@pytest.fixture
+def tyrant(tmp_path: Path) -> Iterator[Tyrant]:
+    """Serve ``storage.tct`` by Tokyo Tyrant."""
+    with served(tmp_path / "storage.tct") as tyrant:
+        yield tyrant
+
+
+@pytest.fixture
+def tyrant_storage(tyrant: Tyrant) -> Iterator[Any]:
+    """Open a storage over that server."""
+    with get_storage(tyrant.settings(timeout=60)) as storage:
+        yield storage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import growth, mongodb, mongodb_growth
+from benchmarks import growth, mongodb, mongodb_growth, tokyo
 from benchmarks.__main__ import main
 from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
@@ -80,7 +80,7 @@ def test_the_tables_are_written_in_their_place(tmp_path, capsys):
     assert "| fetch all " in printed
     write("new", "measured", readme)
     assert readme.read_text() == f"before\n{begin}\nnew\n{end}after\n"
-    for name in ("measured", growth.MARK, mongodb.MARK, mongodb_growth.MARK):
+    for name in ("measured", growth.MARK, mongodb.MARK, mongodb_growth.MARK, tokyo.MARK):
         assert all(README.read_text().count(mark) == 1 for mark in marks(name))
 
 
@@ -141,3 +141,18 @@ def test_a_side_of_mongodb_that_changes_less_is_noticed(monkeypatch, side):
     monkeypatch.setattr(mongodb.SIDES[side], "update", lambda self, keys, age: None)
     with pytest.raises(Disagreement, match="what is left"):
         mongodb.compare(mongodb_server.uri(), count=100, rounds=1)
+
+
+def test_tokyo_beside_the_bare_binding():
+    timings = tokyo.compare(200, 1)
+    assert [one.step.title for one in timings] == [step.title for step in tokyo.steps(200)]
+    for one in timings:
+        assert list(one.seconds) == [title for _, *pair in tokyo.PAIRS for title in pair[::-1]]
+        assert all(one.each(title) > 0 for title in one.seconds)
+
+
+@pytest.mark.parametrize("side", [tokyo.HandCabinet, tokyo.InTyrant])
+def test_a_side_of_tokyo_that_changes_less_is_noticed(monkeypatch, side):
+    monkeypatch.setattr(side, "update", lambda self, keys: None)
+    with pytest.raises(Disagreement, match="what is left"):
+        tokyo.compare(200, 1)

@@ -1,6 +1,7 @@
 """The demonstration, on a part of the world and on every backend."""
 
 import collections
+import contextlib
 import functools
 import io
 import runpy
@@ -14,9 +15,10 @@ from examples.geography import __main__ as program
 from examples.geography import queries, report
 from examples.geography.load import Source, load, script_of
 from examples.geography.models import City, Continent, Country, Metropolis
-from examples.geography.settings import MONGODB
-from pymodels import get_storage
+from examples.geography.settings import MONGODB, TOKYO_CABINET, TOKYO_TYRANT
+from pymodels import TransactionsUnsupported, get_storage
 from tests import mongodb_server
+from tests.tyrants import served
 
 SOME = {"AR", "DE", "IN", "IS", "JP", "NO", "RU", "SJ", "ZA"}
 """Countries that the demonstration's questions are about, so that most have an answer."""
@@ -33,16 +35,33 @@ def cities():
     return [row for row in TABLES.get_cities().values() if row["countrycode"] in SOME]
 
 
-@pytest.fixture(scope="module", params=["lmdb", "memory", "mongodb"])
+@pytest.fixture(
+    scope="module", params=["lmdb", "memory", "mongodb", "tokyo_cabinet", "tokyo_tyrant"]
+)
 def world(request, tmp_path_factory):
     settings = {"backend": f"pymodels.ext.{request.param}"}
+    if request.param == "tokyo_cabinet":
+        settings = TOKYO_CABINET | {"path": tmp_path_factory.mktemp("geography") / "world.tct"}
     if request.param == "lmdb":
         settings["path"] = tmp_path_factory.mktemp("geography") / "world.lmdb"
     if request.param == "mongodb":
         settings = {**MONGODB, "uri": mongodb_server.uri(), "database": "pymodels_geography"}
-    with get_storage(settings) as storage:
+    with contextlib.ExitStack() as running:
+        if request.param == "tokyo_tyrant":
+            path = tmp_path_factory.mktemp("geography") / "world.tct"
+            tyrant = running.enter_context(served(path))
+            settings = {"backend": TOKYO_TYRANT["backend"], "socket": tyrant.socket}
+        storage = running.enter_context(get_storage(settings))
         load(storage, Source(SOME))
         yield storage
+
+
+def needs_transactions(world):
+    """Leave out, openly, what a store without them cannot do; it says so when it is asked."""
+    if "transactions" not in world.capabilities:
+        with pytest.raises(TransactionsUnsupported):
+            world.begin()
+        pytest.skip("declares no transactions, and says so when asked for one")
 
 
 def ask(world, function):
@@ -59,6 +78,7 @@ def test_everything_is_loaded(world):
 
 
 def test_loading_again_starts_from_empty(world):
+    needs_transactions(world)
     with world.transaction() as transaction:
         City(id=1, name="Atlantis", population=0, country="IS", timezone="", latitude=0.0,
              longitude=0.0, spellings=[]).save(world)  # fmt: skip
@@ -205,6 +225,7 @@ def test_values_and_groups(world):
 
 
 def test_what_is_rolled_back_is_as_before(world):
+    needs_transactions(world)
     people = sum(row["population"] for row in cities() if row["countrycode"] == "IS")
     assert ask(world, "double_and_undo") == [
         ("before", people),
@@ -223,16 +244,33 @@ def test_the_explanation_shows_the_split(world):
 # --- the program ----------------------------------------------------------------------------
 
 
-def run(tmp_path, **options):
+def run(tmp_path, settings=None, **options):
     printed = io.StringIO()
     console = Console(file=printed, width=100)
     status = program.main(
-        {"backend": "pymodels.ext.lmdb", "path": tmp_path / "world.lmdb"},
+        settings or {"backend": "pymodels.ext.lmdb", "path": tmp_path / "world.lmdb"},
         console=console,
         cities_of={"IS"},
         **options,
     )
     return status, printed.getvalue()
+
+
+def test_the_program_runs_on_one_file_opened_and_served(tmp_path):
+    path = tmp_path / "world.tct"
+    memory = [{"backend": "pymodels.ext.memory"}]
+    status, printed = run(tmp_path, TOKYO_CABINET | {"path": path}, compared_with=memory)
+    assert status == 0
+    assert "tokyo and memory agree on every answer" in printed
+    with served(path) as tyrant:
+        settings = tyrant.settings()
+        with get_storage(settings) as world:  # what the program left there
+            assert [city.country.code for city in City.objects(world)[:2]] == ["IS", "IS"]
+        status, printed = run(tmp_path, settings, compared_with=memory)
+    assert status == 0
+    assert "tokyo and memory agree on every answer" in printed
+    with get_storage(TOKYO_CABINET, path=path) as world:
+        assert Country.objects(world).get("IS").continent.name == "Europe"
 
 
 def test_the_program_shows_each_question_and_agrees(tmp_path):

@@ -53,6 +53,10 @@ class TestCabinetTreeStateful(Tree, StatefulTests):
     pass
 
 
+class TestCabinetHashRecords(Hash, RecordTests):
+    pass
+
+
 class TestCabinetHashBatches(Hash, BatchTests):
     pass
 

@@ -30,7 +30,8 @@ def start(host: Path | str, path: Path | str) -> int:
     """Start a server of *path* on a Unix socket; return the id of its process."""
     if PROGRAM:
         command = [PROGRAM, "-host", str(host), "-port", "0", "-thnum", "16", str(path)]
-        program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        # Python ignores the signal of a full disk, and so does its child: writing fails instead.
+        program = subprocess.Popen(command, stdout=subprocess.DEVNULL, restore_signals=False)
         pid = program.pid
         _programs[pid] = program
         atexit.register(end, pid, signal.SIGKILL)
@@ -44,6 +45,8 @@ def start(host: Path | str, path: Path | str) -> int:
                 text=True,
             )
             atexit.register(_close, nursery)
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
         nursery.stdin.write(f"{Path.cwd()}\t{host}\t{path}\n")
         nursery.stdin.flush()
         pid = int(nursery.stdout.readline())
@@ -52,6 +55,8 @@ def start(host: Path | str, path: Path | str) -> int:
 
 
 def _close(nursery: subprocess.Popen[str]) -> None:
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
     nursery.stdin.close()
     nursery.wait(10)
     nursery.stdout.close()
@@ -85,7 +90,9 @@ def _is_gone(pid: int) -> bool:
     if pid in _programs:
         return _programs[pid].poll() is not None
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        is_zombie = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        # Its other threads may still be ending, and until then its files are locked.
+        return is_zombie and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
     except OSError:
         return True
 

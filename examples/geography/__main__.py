@@ -29,8 +29,8 @@ class Run:
 
     name: str
     loading: float
-    answers: list[Rows] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
+    answers: list[Rows | None] = field(default_factory=list)
+    times: list[float | None] = field(default_factory=list)
 
 
 def main(
@@ -84,6 +84,10 @@ def _ask(
     world: Storage, run: Run, show: Callable[[Question, Rows], None] = lambda question, rows: None
 ) -> None:
     for question in QUESTIONS:
+        if not question.needs <= world.capabilities:
+            run.times.append(None)
+            run.answers.append(None)
+            continue
         begin = time.perf_counter()
         rows = question.ask(world)
         run.times.append(time.perf_counter() - begin)
@@ -103,14 +107,14 @@ def _show_capitals(world: Storage, console: Console) -> None:
 
 def _compare(runs: Sequence[Run], console: Console) -> int:
     titles = [question.title for question in QUESTIONS]
-    rows = [("loading", [run.loading for run in runs])]
+    rows: list[tuple[str, list[float | None]]] = [("loading", [run.loading for run in runs])]
     rows += zip(titles, map(list, zip(*(run.times for run in runs), strict=True)), strict=True)
     console.print(report.times(("", *(run.name for run in runs)), rows))
 
     shown, differences = runs[0], 0
     for other in runs[1:]:
         for title, here, there in zip(titles, shown.answers, other.answers, strict=True):
-            if here != there:
+            if here != there and here is not None and there is not None:
                 differences += 1
                 console.print(Text(f"Not the same: {title}", style="bold red"))
                 console.print(Text(f"  {shown.name}: {here}\n  {other.name}: {there}"))

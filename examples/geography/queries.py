@@ -5,7 +5,7 @@ The demonstration shows the body of each function beside its answer: what is sho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,20 @@ class Question:
     title: str
     columns: tuple[str, ...]
     ask: Callable[[Storage], Rows]
+    needs: frozenset[str] = frozenset()
+    """What a storage must be able to do, to be asked."""
 
 
 QUESTIONS: list[Question] = []
 
 
 def question(
-    title: str, *columns: str
+    title: str, *columns: str, needs: Iterable[str] = ()
 ) -> Callable[[Callable[[Storage], Rows]], Callable[[Storage], Rows]]:
     """Add the decorated function to ``QUESTIONS``."""
 
     def add(ask: Callable[[Storage], Rows]) -> Callable[[Storage], Rows]:
-        QUESTIONS.append(Question(title, columns, ask))
+        QUESTIONS.append(Question(title, columns, ask, frozenset(needs)))
         return ask
 
     return add
@@ -171,7 +173,12 @@ def time_zones_of_argentina(world: Storage) -> Rows:
 # --- changes --------------------------------------------------------------------------------
 
 
-@question("A change in a transaction, rolled back", "when", "people in cities of Iceland")
+@question(
+    "A change in a transaction, rolled back",
+    "when",
+    "people in cities of Iceland",
+    needs=["transactions"],
+)
 def double_and_undo(world: Storage) -> Rows:
     iceland = City.objects(world).where(country="IS")
     before = iceland.sum("population")

@@ -84,13 +84,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     return made
 
 
-def times(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]) -> Table:
-    """Return a table of durations in seconds, of several runs side by side."""
+def times(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> Table:
+    """Return a table of durations in seconds, of several runs side by side; None was not done."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         made.add_column(column, justify="right" if number else "left")
     for title, seconds in rows:
-        made.add_row(title, *(f"{one:.3f} s" for one in seconds))
+        made.add_row(title, *("" if one is None else f"{one:.3f} s" for one in seconds))
     return made
 
 

@@ -33,6 +33,18 @@ SHELVE = {
     "kind": "dbm.sqlite3",
 }
 
+# Needs the C library of Tokyo Cabinet: apt-get install libtokyocabinet9.
+TOKYO_CABINET = {
+    "backend": "pymodels.ext.tokyo_cabinet",
+    "path": _HERE / "world.tct",
+}
+
+# Needs a server of the same file: ttserver -port 1978 world.tct.
+TOKYO_TYRANT = {
+    "backend": "pymodels.ext.tokyo_tyrant",
+    "host": "localhost",
+}
+
 # The one line that decides where the world is kept. Nothing else in this example knows.
 STORAGE = LMDB
 

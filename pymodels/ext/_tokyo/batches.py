@@ -18,8 +18,9 @@ from pymodels.ext._tokyo.catalog import (
     declared_indexes,
     with_misfits,
 )
-from pymodels.ext._tokyo.columns import column_name, to_columns, types_of
+from pymodels.ext._tokyo.columns import MISFITS, column_name, to_columns, types_of
 from pymodels.ext._tokyo.keys import own_key
+from pymodels.ext._tokyo.ordering import gaps_key, with_gaps
 from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
 from pymodels.schema import Schema
 from pymodels.storage import Prepared, check_expectation
@@ -86,6 +87,7 @@ class TableWriter:
         self.storage = storage
         self.batch = batch
         self.known: dict[str, Catalog] = {}
+        self.indexed: dict[str, Mapping[bytes, str]] = {}
         self.moves: list[tuple[Schema, Any, bytes | None, bytes | None]] = []
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -96,6 +98,7 @@ class TableWriter:
             [
                 FORMAT_KEY,
                 *(catalog_key(schema.collection) for schema in schemas),
+                *(gaps_key(schema.collection) for schema in schemas),
                 *(place(change.schema).full(change.key) for change in changes),
             ]
         )
@@ -126,7 +129,9 @@ class TableWriter:
         if after is None:
             batch.changes[full] = None
         else:
-            batch.changes[full] = with_misfits(*to_columns(after), known.indexes)
+            columns, letters = to_columns(after)
+            batch.changes[full] = with_misfits(columns, letters, known.indexes)
+            self.note_gaps(schema.collection, columns, letters)
         if known.unique:
             self.moves.append((schema, change.key, found, after))
 
@@ -151,7 +156,7 @@ class TableWriter:
             if field not in known.indexes and not self.storage.place(schema).foreign
         }
         known.indexes |= new_indexes
-        self.known[name] = known
+        self.known[name], self.indexed[name] = known, known.indexed
         for record in new_unique:
             known.unique[record.name] = record
             self.build(schema, record)
@@ -164,6 +169,8 @@ class TableWriter:
                 self.batch.changes[FORMAT_KEY] = {b"version": b"%d" % FORMAT}
         for field, index in new_indexes.items():
             self.batch.new_indexes[column_name(field)] = index.kind
+        if new_indexes:  # which are only of use if what they do not hold is found as fast
+            self.batch.new_indexes[MISFITS] = "lexical"
 
     def records(self, schema: Schema) -> Iterator[tuple[bytes, Columns]]:
         """Yield all records of a collection as they were before this batch."""
@@ -180,6 +187,16 @@ class TableWriter:
             letters = {name: letter.decode() for name, letter in types_of(columns).items()}
             after = with_misfits(dict(columns), letters, known.indexes)
             if after != columns:
+                self.batch.changes[key] = after
+            self.note_gaps(schema.collection, columns, letters)
+
+    def note_gaps(self, collection: str, columns: Columns, letters: Mapping[bytes, str]) -> None:
+        """Note it if a record lacks a column that has an index."""
+        indexed = self.indexed[collection]
+        if indexed:
+            key = gaps_key(collection)
+            after = with_gaps(self.batch.columns(key), columns, letters, indexed)
+            if after is not None:
                 self.batch.changes[key] = after
 
     # --- unique entries ---------------------------------------------------------------------

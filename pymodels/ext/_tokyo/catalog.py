@@ -11,8 +11,8 @@ import msgspec
 
 from pymodels.errors import ModelError
 from pymodels.ext._tokyo.columns import MISFITS, column_name, noted
+from pymodels.ext._tokyo.conditions import EXACT_NUMBER, index_kind, letters_of
 from pymodels.ext._tokyo.keys import prefix_of
-from pymodels.ext._tokyo.native import EXACT_NUMBER, index_kind, letters_of
 from pymodels.indexes import IndexRecord
 from pymodels.schema import Schema
 
@@ -43,6 +43,13 @@ class Catalog(msgspec.Struct):
     def indexed(self) -> dict[bytes, str]:
         """The columns that find records, and the letters of what their indexes are trusted with."""
         return {column_name(field): index.letters for field, index in self.indexes.items()}
+
+    @property
+    def tokens(self) -> frozenset[bytes]:
+        """The columns of which the words are indexed."""
+        return frozenset(
+            column_name(field) for field, index in self.indexes.items() if index.kind == "token"
+        )
 
 
 def catalog_key(collection: str) -> bytes:

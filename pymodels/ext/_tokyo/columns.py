@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -166,9 +166,7 @@ class Recent(dict[bytes, bytes]):
 
     __slots__ = ("made",)
 
-    def __init__(self, columns: Mapping[bytes, bytes]) -> None:
-        super().__init__(columns)
-        self.made: dict[Any, bytes] = {}
+    made: dict[Any, bytes]
 
 
 _RECENT_RECORDS: Final = 2048
@@ -191,7 +189,8 @@ def parted(joined: bytes) -> Recent | None:
         parts = joined.split(b"\0") if joined else []
         if len(parts) % 2:
             return None
-        found = Recent(dict(zip(parts[::2], parts[1::2], strict=True)))
+        found = Recent(zip(parts[::2], parts[1::2], strict=True))
+        found.made = {}
         if len(joined) <= _RECENT_BYTES:
             if len(_recent) >= _RECENT_RECORDS:
                 _recent.clear()
@@ -202,32 +201,41 @@ def parted(joined: bytes) -> Recent | None:
 # --- from columns ------------------------------------------------------------------------------
 
 
-def _value(letter: bytes, text: bytes) -> Any:
-    match letter:
-        case b"i":
-            return int(text)
-        case b"n":
-            return None
-        case b"e":
-            return ""
-        case b"b":
-            return {b"true": True, b"false": False}[text]
-        case b"f":
-            return float(text)
-        case b"t":
-            return datetime.fromisoformat(text.decode())
-        case b"x":
-            return base64.b64decode(text, validate=True)
-        case b"z":
-            return base64.b64decode(text, validate=True).decode()
-        case b"d":
-            Decimal(text.decode())
-            return _Ext(_DECIMAL, text)
-        case b"j":
-            return _from_json(text)
-        case b"m":
-            return _decode(base64.b64decode(text, validate=True))
-    raise ValueError(f"a column of the unknown type {letter!r}")
+def _null(text: bytes) -> None:
+    return None
+
+
+def _empty_text(text: bytes) -> str:
+    return ""
+
+
+def _bytes(text: bytes) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _decimal(text: bytes) -> Any:
+    Decimal(text.decode())
+    return _Ext(_DECIMAL, text)
+
+
+_READERS: Final[Mapping[bytes, Callable[[bytes], Any]]] = {
+    b"i": int,
+    b"n": _null,
+    b"e": _empty_text,
+    b"b": {b"true": True, b"false": False}.__getitem__,
+    b"f": float,
+    b"t": lambda text: datetime.fromisoformat(text.decode()),
+    b"x": _bytes,
+    b"z": lambda text: _bytes(text).decode(),
+    b"d": _decimal,
+    b"j": _from_json,
+    b"m": lambda text: _decode(_bytes(text)),
+}
+"""How a column is read, by its letter in ``_types``."""
+
+
+def _unknown(text: bytes) -> Any:
+    raise ValueError("a column of an unknown type")
 
 
 _BROKEN: Final = (
@@ -254,27 +262,36 @@ def from_columns(columns: Mapping[bytes, bytes], names: Container[bytes] | None 
 
 
 def _from_columns(columns: Mapping[bytes, bytes], names: Container[bytes] | None) -> bytes:
-    types = types_of(columns)
+    readers = _readers_of(columns)
     record: dict[str, Any] = {}
     for name, text in columns.items():
         if name in _OWN or (names is not None and name not in names):
             continue
-        letter = types.get(name)
-        field = name.decode() if name[:1] != b"_" and name.isascii() else field_name(name)
-        if letter is None:
-            try:
-                record[field] = text.decode()
-            except UnicodeDecodeError:
-                record[field] = text  # another program keeps something else there
-        else:
-            try:
-                record[field] = int(text) if letter == b"i" else _value(letter, text)
-            except _BROKEN:
-                record[field] = text.decode("utf-8", "replace")
+        field = _fields.get(name)
+        if field is None:
+            field = _noticed_field(name)
+        read = readers.get(name)
+        try:
+            record[field] = text.decode() if read is None else read(text)
+        except _BROKEN:  # another program keeps something else there
+            record[field] = text if read is None else text.decode("utf-8", "replace")
     try:
         return _encode(record)
     except (OverflowError, UnicodeEncodeError):
         return _encode({name: _whole(value) for name, value in record.items()})
+
+
+_MOST_NAMES: Final = 1000
+"""How many columns, and how many combinations of types, are remembered."""
+
+_fields: Final[dict[bytes, str]] = {}
+
+
+def _noticed_field(column: bytes) -> str:
+    if len(_fields) >= _MOST_NAMES:
+        _fields.clear()
+    found = _fields[column] = field_name(column)
+    return found
 
 
 def types_of(columns: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
@@ -282,18 +299,26 @@ def types_of(columns: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
     found = columns.get(TYPES)
     if found is None or len(found) < 3:
         return {}
-    known = _known_types.get(found)
+    return {
+        _unnoted(name): letter
+        for name, _, letter in [part.partition(b"=") for part in found[1:-1].split(b"|")]
+    }
+
+
+def _readers_of(columns: Mapping[bytes, bytes]) -> Mapping[bytes, Callable[[bytes], Any]]:
+    """Return how the columns that are not text are read."""
+    types = columns.get(TYPES, b"")
+    known = _known_readers.get(types)
     if known is None:
-        if len(_known_types) > 1000:
-            _known_types.clear()
-        known = _known_types[found] = {
-            _unnoted(name): letter
-            for name, _, letter in [part.partition(b"=") for part in found[1:-1].split(b"|")]
+        if len(_known_readers) >= _MOST_NAMES:
+            _known_readers.clear()
+        known = _known_readers[types] = {
+            name: _READERS.get(letter, _unknown) for name, letter in types_of(columns).items()
         }
     return known
 
 
-_known_types: Final[dict[bytes, Mapping[bytes, bytes]]] = {}
+_known_readers: Final[dict[bytes, Mapping[bytes, Callable[[bytes], Any]]]] = {}
 """The records of a collection have few combinations of types: each is read once."""
 
 

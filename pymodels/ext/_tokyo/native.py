@@ -15,114 +15,64 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
+
+import msgspec
 
 from pymodels.bykey import ByKey, Keys
-from pymodels.ext._tokyo.columns import TYPES, column_name, instant, noted, plain_number
+from pymodels.ext._tokyo.columns import TYPES, column_name, instant
+from pymodels.ext._tokyo.conditions import (
+    Cond,
+    Conjunction,
+    Search,
+    is_whole,
+    letters_of,
+    margins,
+    type_conditions,
+    type_entry,
+    type_pattern,
+)
+from pymodels.ext._tokyo.ordering import engine_order
 from pymodels.ext._tokyo.search import searchable
-from pymodels.kinds import Kind
-from pymodels.planning import Superset
+from pymodels.planning import Superset, Term
 from pymodels.schema import Place
-
-EXACT_NUMBER: Final = 2**53
-"""Up to here the engine compares whole numbers exactly, whatever type it uses for that."""
 
 _MOST_SEARCHES: Final = 12
 """Into how many searches a condition may be taken apart."""
+
+_BETWEEN_WORDS: Final = re.compile(r"[\t\n\r ,]")
+_STRANGE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Where the engine parts words, and where it does so in some places only."""
+
+_json: Final = msgspec.json.Encoder().encode
 
 _SEPARATORS: Final = re.compile(r"[\s,\0]|^$")
 """What cannot be in a list of the engine's: it cuts there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cond:
-    """One condition of the engine: a column, an operation by its name there, and the operand."""
-
-    column: bytes
-    operation: str
-    operand: bytes
-    negated: bool = False
-
-    def avoids_index(self, trusted: frozenset[bytes]) -> bool:
-        """Whether the engine has to look at the column itself, though it may have an index.
-
-        Empty columns are in no index. And a decimal one has large numbers, and whatever another
-        collection keeps in a column of that name, at the wrong place.
-        """
-        return not self.operand or (self.operation.startswith("NUM") and self.column not in trusted)
-
-    def __repr__(self) -> str:
-        sign = "not " if self.negated else ""
-        name, text = self.column.decode("utf-8", "replace"), self.operand.decode("utf-8", "replace")
-        return f"{sign}{name} {self.operation} {text!r}"
-
-
-Conjunction: TypeAlias = tuple[Cond, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """The union of what some conjunctions find; ``watched`` are the indexed columns in it."""
-
-    searches: tuple[Conjunction, ...]
-    watched: frozenset[bytes] = frozenset()
-
-    def __repr__(self) -> str:
-        return " or ".join(" and ".join(map(repr, one)) for one in self.searches)
-
-
-# --- what a column holds by its declared kind ----------------------------------------------------
-
-
-def letters_of(kind: Kind) -> str:
-    """Return the letters that ``_types`` may have where *kind* is declared; "" for other kinds.
-
-    ``s`` is text, which has no letter there, or ``e`` if it is empty.
-    """
-    if kind.is_open or len(kind.families) != 1:
-        return ""
-    (family,) = kind.families
-    declared = repr(kind.annotation)
-    if family == "number":
-        if "Decimal" in declared:
-            return ""
-        return "if" if "float" in declared else "i"
-    if family == "instant":
-        return "t"
-    return {"text": "s", "uuid": "s", "date": "s", "bool": "b"}.get(family, "")
-
-
-def index_kind(kind: Kind, wanted: str) -> str:
-    """Return the engine's kind of index for a field, "" where none can serve it."""
-    letters = letters_of(kind)
-    if wanted in ("token", "qgram"):
-        return wanted if kind.families == {"text"} else ""
-    if not letters or wanted not in ("", "lexical", "decimal"):
-        return ""
-    natural = "decimal" if "i" in letters or letters == "t" else "lexical"
-    return wanted or natural
-
-
-def _whole(operand: Any) -> bool:
-    return type(operand) is int and abs(operand) < EXACT_NUMBER
-
-
 def _exact(operand: Any) -> bool:
     """Tell whether the engine finds just the values that equal *operand*, where it is whole."""
-    return _whole(operand) or isinstance(operand, bool) or not isinstance(operand, int | float)
+    return is_whole(operand) or isinstance(operand, bool) or not isinstance(operand, int | float)
 
 
 class TableNative(ByKey):
     """What a table finds, by key and by column.
 
-    *indexed* are the columns that have an index, and what it is trusted with. *foreign* says that
-    other programs wrote the records, so that ``_types`` may be missing.
+    *indexed* are the columns that have an index, and what it is trusted with; of *tokens* it has
+    the words. *foreign* says that other programs wrote the records, so that ``_types`` may be
+    missing.
     """
 
-    def __init__(self, indexed: Mapping[bytes, str], *, foreign: bool = False) -> None:
+    def __init__(
+        self,
+        indexed: Mapping[bytes, str],
+        *,
+        tokens: frozenset[bytes] = frozenset(),
+        foreign: bool = False,
+    ) -> None:
         self.indexed = indexed
+        self.tokens = tokens
         self.foreign = foreign
         own: dict[str, Callable[[Place, Any], Any]] = {
             "equals": self.equals,
@@ -133,9 +83,11 @@ class TableNative(ByKey):
             "lte": self._compared("NUMLE", "high"),
             "between": self.between,
             "exists": self.exists,
-            "contains": self._text("STRINC"),
-            "startswith": self._text("STRBW"),
-            "endswith": self._text("STREW"),
+            "contains": self.contains,
+            "contains_all": self.contains_all,
+            "contains_any": self.contains_any,
+            "startswith": self._text("STRBW", slice(0, -1)),
+            "endswith": self._text("STREW", slice(1, None)),
             "search": self.words,
         }
         by_key = ByKey.lookups
@@ -157,26 +109,21 @@ class TableNative(ByKey):
             found = Search(tuple(searches), frozenset({column}))
             return found if exact else Superset(found)
         if letters == "s":
-            misfit: Conjunction = (Cond(TYPES, "STRRX", _type_pattern(column, "[^en]")),)
+            misfit: Conjunction = (Cond(TYPES, "STRRX", type_pattern(column, "[^en]")),)
         else:
             misfit = (
                 Cond(column, "STRBW", b""),
-                Cond(TYPES, "STRRX", _type_pattern(column, f"[{letters}n]"), negated=True),
+                Cond(TYPES, "STRRX", type_pattern(column, f"[{letters}n]"), negated=True),
             )
         return Superset(Search((*searches, misfit)))
 
     def fits(self, place: Place) -> Cond:
         """Return the condition that a column holds what is declared, and not null."""
-        column, letters = column_name(place.stored), letters_of(place.kind)
-        if letters == "s":
-            return Cond(TYPES, "STRINC", b"|%b=" % noted(column), negated=True)
-        if len(letters) == 1:
-            return Cond(TYPES, "STRINC", _type(column, letters))
-        return Cond(TYPES, "STRRX", _type_pattern(column, f"[{letters}]"))
+        return type_conditions(column_name(place.stored), letters_of(place.kind))[-1]
 
     def equals(self, place: Place, operand: Any) -> Any:
         letters = letters_of(place.kind)
-        if not letters:
+        if not letters or letters == "j":
             return NotImplemented
         if operand is None:
             return self.answer(place, self._nothing(place))
@@ -188,7 +135,7 @@ class TableNative(ByKey):
     def _nothing(self, place: Place) -> tuple[Conjunction, ...]:
         column = column_name(place.stored)
         return (Cond(column, "STRBW", b"", negated=True),), (
-            Cond(TYPES, "STRINC", _type(column, "n")),
+            Cond(TYPES, "STRINC", type_entry(column, "n")),
         )
 
     def _equal(self, place: Place, operand: Any, letters: str) -> Any:
@@ -197,7 +144,7 @@ class TableNative(ByKey):
         if letters in ("i", "if"):
             if isinstance(operand, bool) or not isinstance(operand, int | float):
                 return NotImplemented
-            if letters == "i" and _whole(operand):
+            if letters == "i" and is_whole(operand):
                 return Cond(column, "NUMEQ", b"%d" % operand), self.fits(place)
             if operand != max(-1.7e308, min(1.7e308, operand)):  # no record can hold it
                 return NotImplemented
@@ -211,14 +158,15 @@ class TableNative(ByKey):
         if text is None or "\0" in text:
             return NotImplemented
         if not text:
-            return (Cond(TYPES, "STRINC", _type(column, "e")),)
-        return Cond(column, "STREQ", text.encode()), self.fits(place)
+            return (Cond(TYPES, "STRINC", type_entry(column, "e")),)
+        whole = self._words_of(column, text, slice(None)) if letters == "s" else ()
+        return *whole, Cond(column, "STREQ", text.encode()), self.fits(place)
 
     def one_of(self, place: Place, operands: Any) -> Any:
         letters = letters_of(place.kind)
         values = [operand for operand in operands if operand is not None]
         nothing = self._nothing(place) if len(values) < len(operands) else ()
-        if not letters or not operands:
+        if not letters or letters == "j" or not operands:
             return NotImplemented
         column = column_name(place.stored)
         if letters == "s" and not any(_SEPARATORS.search(str(value)) for value in values):
@@ -227,7 +175,7 @@ class TableNative(ByKey):
                 ((Cond(column, "STROREQ", listed), self.fits(place)),) if values else ()
             )
             return self.answer(place, (*searches, *nothing))
-        if letters == "i" and all(map(_whole, values)):
+        if letters == "i" and all(map(is_whole, values)):
             listed = b" ".join(b"%d" % value for value in values)
             searches = ((Cond(column, "NUMOREQ", listed), self.fits(place)),) if values else ()
             return self.answer(place, (*searches, *nothing))
@@ -244,7 +192,7 @@ class TableNative(ByKey):
         def compare(place: Place, operand: Any) -> Any:
             letters = letters_of(place.kind)
             column = column_name(place.stored)
-            if letters == "i" and _whole(operand):
+            if letters == "i" and is_whole(operand):
                 search = (Cond(column, operation, b"%d" % operand), self.fits(place))
                 return self.answer(place, (search,))
             ends = self._ends(column, letters, operand)
@@ -260,7 +208,7 @@ class TableNative(ByKey):
     def between(self, place: Place, ends: Any) -> Any:
         letters = letters_of(place.kind)
         column = column_name(place.stored)
-        if letters == "i" and all(map(_whole, ends)) and ends[0] <= ends[1]:
+        if letters == "i" and all(map(is_whole, ends)) and ends[0] <= ends[1]:
             listed = b"%d %d" % tuple(ends)
             return self.answer(place, ((Cond(column, "NUMBT", listed), self.fits(place)),))
         low, high = (self._ends(column, letters, end) for end in ends)
@@ -283,30 +231,63 @@ class TableNative(ByKey):
 
     def _margins(self, column: bytes, letters: str, operand: float) -> tuple[bytes, bytes]:
         """Return what is surely below and above a number, however the engine reads it."""
-        operand = max(-1.7e308, min(1.7e308, operand))
-        margin = 0.0 if _whole(operand) else 1e-9 + abs(operand) * 1e-9
         # An index compares 64 bits, and more would overflow there. Ints have no more, and a float
         # that is so large is noted where there is an index, see `with_misfits`.
-        short = letters == "i" or column in self.indexed
-        return _number(operand - margin, short=short), _number(operand + margin, short=short)
+        return margins(operand, short=letters == "i" or column in self.indexed)
 
     def exists(self, place: Place, operand: Any) -> Any:
-        if not letters_of(place.kind):
+        if letters_of(place.kind) in ("", "j"):
             return NotImplemented
         search = (Cond(column_name(place.stored), "STRBW", b"", negated=not operand),)
         return self.answer(place, (search,))
 
-    def _text(self, operation: str) -> Callable[[Place, Any], Any]:
+    def _text(self, operation: str, whole: slice) -> Callable[[Place, Any], Any]:
+        """Return the answer to a lookup in text; *whole* are the words of the operand that must
+        be words of the text, and not only parts of some.
+        """
+
         def ask(place: Place, operand: Any) -> Any:
             if place.kind.families != {"text"} or not isinstance(operand, str):
                 return NotImplemented
             if not operand or "\0" in operand or letters_of(place.kind) != "s":
                 return NotImplemented
             column = column_name(place.stored)
-            search = (Cond(column, operation, operand.encode()), self.fits(place))
+            words = self._words_of(column, operand, whole)
+            search = (*words, Cond(column, operation, operand.encode()), self.fits(place))
             return self.answer(place, (search,))
 
         return ask
+
+    def _words_of(self, column: bytes, text: str, whole: slice) -> Conjunction:
+        """Return the condition on words that an index of them can answer, if there is one."""
+        if column not in self.tokens or _STRANGE.search(text):
+            return ()
+        words = [word for word in _BETWEEN_WORDS.split(text)[whole] if word]
+        listed = " ".join(dict.fromkeys(words)).encode()
+        return (Cond(column, "STRAND", listed),) if words else ()
+
+    def contains(self, place: Place, operand: Any) -> Any:
+        if letters_of(place.kind) == "j":
+            return self.contains_any(place, (operand,))
+        return self._text("STRINC", slice(1, -1))(place, operand)
+
+    def contains_all(self, place: Place, operands: Any) -> Any:
+        found = [_members(column_name(place.stored), (one,)) for one in operands]
+        return self._in_lists(place, found)
+
+    def contains_any(self, place: Place, operands: Any) -> Any:
+        found = [_members(column_name(place.stored), operands)] if operands else []
+        return self._in_lists(place, found)
+
+    def _in_lists(self, place: Place, found: Sequence[Cond | None]) -> Any:
+        """Return what finds lists by their members, of which there is an index; Python looks."""
+        column = column_name(place.stored)
+        if letters_of(place.kind) != "j" or self.indexed.get(column) != "j":
+            return NotImplemented
+        conds = tuple(cond for cond in found if cond is not None)
+        if self.foreign or not conds or len(conds) < len(found):
+            return NotImplemented
+        return Superset(Search((_merged(conds),), frozenset({column})))
 
     def words(self, place: Place, operand: Any) -> Any:
         """Answer ``search``, of which the engine finds at least what we do."""
@@ -320,6 +301,13 @@ class TableNative(ByKey):
         return self.answer(place, (search,), exact=False)
 
     # --- several ----------------------------------------------------------------------------
+
+    def order_by(self, terms: tuple[Term, ...], descending: bool) -> Any:
+        by_key = super().order_by(terms, descending)
+        if by_key is not NotImplemented or self.foreign:
+            return by_key
+        found = engine_order(terms, descending, self.indexed)
+        return NotImplemented if found is None else found
 
     def all_of(self, parts: Sequence[Any]) -> Any:
         if not all(isinstance(part, Search) for part in parts):
@@ -345,9 +333,7 @@ class TableNative(ByKey):
             return NotImplemented
         if math.prod(map(len, part.searches)) > _MOST_SEARCHES:
             return NotImplemented
-        opposite = itertools.product(
-            *([replace(cond, negated=not cond.negated) for cond in one] for one in part.searches)
-        )
+        opposite = itertools.product(*([cond.opposite for cond in one] for one in part.searches))
         return Search(tuple(map(_merged, opposite)), part.watched)
 
 
@@ -373,6 +359,22 @@ def _of_key_or_column(
     return choose
 
 
+def _members(column: bytes, members: Sequence[Any]) -> Cond | None:
+    """Return the condition that a list in JSON has one of some texts; None if that is not sure.
+
+    Its words are cut at commas: a member is the first of them, the last, both or neither.
+    """
+    listed = []
+    for member in members:
+        if not isinstance(member, str):
+            return None
+        word = _json(member).decode()
+        if _BETWEEN_WORDS.search(word) or _STRANGE.search(word):
+            return None
+        listed += [word, f"[{word}", f"{word}]", f"[{word}]"]
+    return Cond(column, "STROR", " ".join(listed).encode())
+
+
 def _mixed(parts: Sequence[Any]) -> bool:
     return any(isinstance(part, Search) for part in parts) or not all(
         isinstance(part, Keys) for part in parts
@@ -385,24 +387,3 @@ def _untyped(conds: Conjunction) -> Conjunction:
 
 def _merged(conds: Conjunction) -> Conjunction:
     return tuple(dict.fromkeys(conds))
-
-
-def _type(column: bytes, letter: str) -> bytes:
-    return b"|%b=%b|" % (noted(column), letter.encode())
-
-
-def _type_pattern(column: bytes, letters: str) -> bytes:
-    """Return the POSIX expression for the entry of a column in ``_types``."""
-    name = re.sub(rb"([][\\.*^$+?(){}|/])", rb"\\\1", noted(column))
-    return rb"\|%b=%b" % (name, letters.encode())
-
-
-# --- numbers as the engine reads them ------------------------------------------------------------
-
-
-def _number(value: float, *, short: bool) -> bytes:
-    if short and not -(2**63) < value < 2**63 - 1:
-        return b"%d" % (2**63 - 1 if value > 0 else -(2**63))
-    if isinstance(value, float) and math.isinf(value):
-        value = math.copysign(1.7e308, value)
-    return plain_number(value).encode() if isinstance(value, float) else b"%d" % value

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar
 
 from pymodels import conditions
-from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, possible_keys
 from pymodels.changes import Change
 from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
 from pymodels.errors import SettingsError, StorageInvalid
 from pymodels.ext._tokyo import catalog as remembered
-from pymodels.ext._tokyo.batches import TableBatch, TableWriter, entered, entry_key
+from pymodels.ext._tokyo.batches import TableBatch, TableWriter
 from pymodels.ext._tokyo.catalog import (
     CATALOG,
     FORMAT,
@@ -24,46 +23,19 @@ from pymodels.ext._tokyo.catalog import (
     catalog_key,
     check_key_kind,
 )
-from pymodels.ext._tokyo.columns import MISFITS, column_name
-from pymodels.ext._tokyo.native import Cond, Search, TableNative
+from pymodels.ext._tokyo.columns import column_name
+from pymodels.ext._tokyo.conditions import Search
+from pymodels.ext._tokyo.finding import Finding, chunked, is_page, relied_on
+from pymodels.ext._tokyo.native import TableNative
+from pymodels.ext._tokyo.ordering import EngineOrder, page_request
 from pymodels.ext._tokyo.places import CollectionKeys
+from pymodels.ext._tokyo.searching import EVERYTHING, Request, Table
 from pymodels.keys import KeyKind, kind_named
 from pymodels.messagepack import MessagePack
 from pymodels.planning import Pair, Plan, finish, make_plan, matcher
 from pymodels.query import Query
 from pymodels.schema import Schema
 from pymodels.storage import Prepared, Storage
-
-_CHUNK: Final = 256
-"""How many records are read at once while an iteration goes on."""
-
-
-class Table(Protocol):
-    """A table file that is open."""
-
-    def get(self, key: bytes) -> Columns | None:
-        """Return the columns of a record, or None."""
-
-    def get_many(self, keys: Sequence[bytes]) -> Sequence[Columns | None]:
-        """Return the columns of several records."""
-
-    def search(
-        self,
-        prefix: bytes,
-        search: Search,
-        *,
-        descending: bool | None,
-        skip: int = 0,
-        most: int | None = None,
-    ) -> list[bytes]:
-        """Return the keys that begin with *prefix*, of the records that *search* finds.
-
-        Each once, in the order of their bytes; in no order if *descending* is None.
-        """
-
-
-EVERYTHING: Final = Search(((),))
-_MISFIT: Final = Search(((Cond(MISFITS, "STRBW", b"|"),),))
 
 
 def check_adopted(names: Any) -> None:
@@ -144,8 +116,9 @@ class TableStorage(Storage):
 
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
+        self.settled_revision()
         table = self.table()
-        keys = table.search(CATALOG, EVERYTHING, descending=False)
+        keys = table.search(Request(CATALOG))
         found = {
             remembered.collection_name(key): kind_named(columns[b"key"].decode())
             for key, columns in zip(keys, table.get_many(keys), strict=True)
@@ -163,7 +136,11 @@ class TableStorage(Storage):
             check_key_kind(known, schema, self.name)
 
     def plan(self, schema: Schema, condition: conditions.Condition, **options: Any) -> Plan:
-        return make_plan(self._native(schema), schema, condition, **options)
+        plan = make_plan(self._native(schema), schema, condition, **options)
+        if isinstance(plan.native_order, EngineOrder) and not is_page(plan):
+            # To sort all, or what several searches find, Python reads no more than the engine.
+            return replace(plan, native_order=None, offset=plan.offset or plan.skip, skip=0)
+        return plan
 
     def _native(self, schema: Schema) -> TableNative:
         name = schema.collection
@@ -171,7 +148,8 @@ class TableStorage(Storage):
         if found is None:
             self.check_open()
             known = self.catalog(name)
-            found = TableNative(known.indexed if known else {}, foreign=name in self.adopt)
+            indexed, tokens = (known.indexed, known.tokens) if known else ({}, frozenset())
+            found = TableNative(indexed, tokens=tokens, foreign=name in self.adopt)
             if known is not None:
                 self._natives[name] = found
         return found
@@ -196,24 +174,37 @@ class TableStorage(Storage):
         if plan.most == 0:
             return iter(())
         self._check_keys(plan.schema)
-        return self._found(None, plan)
+        return self._found(plan)
 
-    def _found(self, held: Table | None, plan: Plan) -> Iterator[Pair]:
-        """Yield what the engine finds; of a table that is open by then, unless one is *held*."""
-        schema = plan.schema
+    def settled_revision(self) -> Any:
+        """Return the revision, as soon as no batch is half carried out."""
+        return self.revision
+
+    def read_at(self, keys: Sequence[bytes]) -> tuple[Sequence[Columns | None], Any]:
+        """Return the columns of several records, and a revision at which they are so."""
+        return self.table().get_many(keys), self.revision
+
+    def _found(self, plan: Plan, *, held: bool = False) -> Iterator[Pair]:
+        """Yield what the engine finds; nobody else can write while the turn is *held*."""
+        schema, known = plan.schema, self._natives.get(plan.schema.collection)
+        revision = None if held else self.settled_revision()
+        keys: Iterable[bytes] | None = None
+        if known is self._natives.get(schema.collection):  # else others have emptied the file
+            keys = Finding(self, self.table(), plan).keys()
+        if keys is None:
+            yield from self._in_python(plan, held=held)
+            return
         place = self.place(schema)
         names = None if plan.names is None else frozenset(map(column_name, plan.names))
         again: Callable[[Any, Any], bool] | None = None
-        if plan.exact and plan.native is not None and held is None:
+        if plan.exact and plan.native is not None and not held:
             again = matcher(self.codec, schema, plan.condition)
-        revision = self.revision if again else None
-        keys = iter(self._keys(held or self.table(), plan, place))
         left = plan.most
-        while chunk := list(itertools.islice(keys, _CHUNK)):
+        for chunk in chunked(keys):
             self.check_open()
-            found = (held or self.table()).get_many(chunk)
+            found, then = self.read_at(chunk)
             # Others may have changed what was found since: then it has to be decided again.
-            doubtful = again is not None and revision != self.revision
+            doubtful = again is not None and then != revision
             for key, columns in zip(chunk, found, strict=True):
                 if columns is None:
                     continue
@@ -226,98 +217,28 @@ class TableStorage(Storage):
                     if not left:
                         return
 
+    def _in_python(self, plan: Plan, *, held: bool = False) -> Iterator[Pair]:
+        """Yield what the engine should find, and all that it is not trusted with, looking at all.
+
+        It was not told all that it had to know, or there are values that it cannot put in order.
+        """
+        everything = replace(
+            plan,
+            native=None,
+            native_order=None,
+            rest=plan.condition,
+            offset=plan.skip,
+            limit=plan.most,
+            skip=0,
+            most=None,
+            names=None,
+        )
+        return finish(self, everything, self._found(everything, held=held))
+
     def all_keys(self, table: Table, schema: Schema) -> list[bytes]:
         """Return the keys in the file of all records of a collection, in order."""
-        return self._searched(table, self.place(schema), EVERYTHING, descending=False)
-
-    def _searched(
-        self,
-        table: Table,
-        place: CollectionKeys,
-        search: Search,
-        *,
-        descending: bool | None,
-        skip: int = 0,
-        most: int | None = None,
-    ) -> list[bytes]:
-        if not place.foreign:
-            return table.search(place.prefix, search, descending=descending, skip=skip, most=most)
-        found = table.search(b"", search, descending=descending)
-        others = tuple(
-            self.place_named(name, kind).prefix
-            for name, kind in self.collections().items()
-            if name not in self.adopt
-        )
-        found = [key for key in found if not key.startswith((b":", *others))]
-        if descending is not None and place.kind.type is not str:
-            found.sort(key=place.own, reverse=descending)
-        found = found[skip:]
-        return found if most is None else found[:most]
-
-    def place_named(self, collection: str, kind: KeyKind) -> CollectionKeys:
-        """Return where the records of a collection are that no model is needed for."""
-        return CollectionKeys(collection, kind, foreign=False)
-
-    def _keys(self, table: Table, plan: Plan, place: CollectionKeys) -> Iterable[bytes]:
-        """Return the keys that the engine finds, without the first ``plan.skip``."""
-        order = {"ascending keys": False, "descending keys": True}.get(plan.native_order)
-        descending = bool(order)
-        match plan.native:
-            case None:
-                return self._searched(
-                    table, place, EVERYTHING, descending=order, skip=plan.skip, most=plan.most
-                )
-            case Search():
-                return self._search(table, plan, place, plan.native, order)
-            case Keys(keys):
-                found = sorted(possible_keys(plan.schema, keys), reverse=descending)
-                wanted = list(map(place.full, found))
-                if plan.skip:
-                    there = zip(wanted, table.get_many(wanted), strict=True)
-                    wanted = [key for key, columns in there if columns is not None]
-                return wanted[plan.skip :]
-            case Prefix(text) if not place.foreign:
-                return table.search(
-                    place.prefix + text.encode(), EVERYTHING, descending=order, skip=plan.skip
-                )
-            case KeyRange() | Prefix():
-                found = self._searched(table, place, EVERYTHING, descending=order)
-                inside = _range_test(plan.native)
-                return [key for key in found if inside(place.own(key))][plan.skip :]
-            case UniqueValue(index, value):
-                return self._by_unique_value(table, plan.schema, place, index, value)
-        raise AssertionError(f"{plan.native!r} was made by another backend")
-
-    def _search(
-        self, table: Table, plan: Plan, place: CollectionKeys, search: Search, order: bool | None
-    ) -> Iterable[bytes]:
-        misfits: list[bytes] = []
-        if search.watched:
-            misfits = table.search(place.prefix, _MISFIT, descending=None)
-        if not misfits:
-            return self._searched(
-                table, place, search, descending=order, skip=plan.skip, most=plan.most
-            )
-        # What the index is not trusted with is decided in Python, or raises there.
-        found = dict.fromkeys(self._searched(table, place, search, descending=None))
-        wanted = matcher(self.codec, plan.schema, plan.condition)
-        for key, columns in zip(misfits, table.get_many(misfits), strict=True):
-            found.pop(key, None)
-            if columns is not None and wanted(place.own(key), place.stored(columns, plan.schema)):
-                found[key] = None
-        return sorted(found, reverse=bool(order))[plan.skip :]
-
-    def _by_unique_value(
-        self, table: Table, schema: Schema, place: CollectionKeys, index: str, value: Any
-    ) -> Iterable[bytes]:
-        """Return the key of the only record that can have the value; Python looks if it has."""
-        known = self.catalog(place.collection)
-        full = entry_key(place.collection, index, [value])
-        if known is None or index not in known.unique or full is None:
-            # No model that declares the index has been written yet: look at every record.
-            return self.all_keys(table, schema)
-        found = entered(table.get(full))
-        return [] if found is None else [found]
+        everything = Plan(schema, conditions.EVERYTHING)
+        return list(Finding(self, table, everything).keys() or ())
 
     def count(self, plan: Plan) -> int:
         """Count by keys alone what the engine decides alone."""
@@ -326,8 +247,22 @@ class TableStorage(Storage):
             return super().count(plan)
         self.check_open()
         self._check_keys(plan.schema)
-        found = sum(1 for _ in self._keys(self.table(), plan, self.place(plan.schema)))
+        self.settled_revision()
+        unordered = replace(plan, native_order=None)
+        found = sum(1 for _ in Finding(self, self.table(), unordered).keys() or ())
         return found if plan.most is None else min(found, plan.most)
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        """Say what the engine does for a search."""
+        told = dict(super().explain(plan))
+        prefix, order = self.place(plan.schema).prefix, plan.native_order
+        if isinstance(order, EngineOrder):
+            search = plan.native or EVERYTHING
+            most = plan.skip + (plan.most or 0)
+            told["engine"] = self.table().explain(page_request(prefix, search, order, most))
+        elif isinstance(plan.native, Search):
+            told["engine"] = self.table().explain(Request(prefix, plan.native))
+        return told
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -377,7 +312,9 @@ class TableStorage(Storage):
         known = remembered.from_columns(batch.columns(catalog_key(plan.schema.collection)))
         if known is not None:
             check_key_kind(known, plan.schema, self.name)
-        return finish(self, plan, self._found(batch.table, plan))
+        indexed = known.indexed if known else {}
+        found = self._found if relied_on(plan) <= indexed.keys() else self._in_python
+        return finish(self, plan, found(plan, held=True))
 
 
 class _Staged(Prepared):
@@ -408,17 +345,4 @@ class _Staged(Prepared):
                 self._turn.release()
 
 
-def _range_test(wanted: KeyRange | Prefix) -> Callable[[Any], bool]:
-    if isinstance(wanted, Prefix):
-        return lambda key: bool(key.startswith(wanted.text))
-
-    def inside(key: Any) -> bool:
-        low, high = wanted.low, wanted.high
-        if low is not None and (key < low or (key == low and wanted.low_excluded)):
-            return False
-        return high is None or key < high or (key == high and wanted.high_included)
-
-    return inside
-
-
-__all__ = ["Table", "TableBatch", "TableQuery", "TableStorage"]
+__all__ = ["TableBatch", "TableQuery", "TableStorage"]

@@ -36,7 +36,7 @@ from pymodels.ext.tokyo_cabinet.library import (
     taken_map,
 )
 
-__all__ = ["BDB", "HDB", "INT_MAX", "TDB", "BDBCursor", "Error", "TDBQuery"]
+__all__ = ["BDB", "HDB", "INT_MAX", "TDB", "BDBCursor", "Error", "TDBQuery", "message"]
 
 # Error codes.
 TCESUCCESS, TCETHREAD, TCEINVALID, TCENOFILE, TCENOPERM, TCEMETA, TCERHEAD = range(7)
@@ -83,6 +83,7 @@ class _Database:
     def __init__(self) -> None:
         self._handle: int | None = None
         self._pid = os.getpid()
+        self._is_open = False
         self._handle = self._call("new")
         self._call("setmutex", self._handle)
 
@@ -106,6 +107,13 @@ class _Database:
             raise Error(TCEINVALID, "this handle was freed, or is of another process")
         return self._handle
 
+    @property
+    def open_handle(self) -> int:
+        """The handle of an open file: what finds keys finds none in a closed one, and is silent."""
+        if not self._is_open:
+            raise Error(TCEINVALID, message(TCEINVALID))
+        return self.handle
+
     def __del__(self) -> None:
         handle, self._handle = self._handle, None
         if handle and self._pid == os.getpid():  # what a fork left here belongs to the parent
@@ -117,9 +125,11 @@ class _Database:
     def open(self, path: Path, mode: int) -> None:
         """Open the file at *path*."""
         self._checked(self._call("open", self.handle, os.fsencode(path), mode))
+        self._is_open = True
 
     def close(self) -> None:
         """Close the file."""
+        self._is_open = False
         self._checked(self._call("close", self.handle))
 
     def setxmsiz(self, size: int) -> None:
@@ -154,12 +164,24 @@ class _Database:
         """Begin a transaction."""
         self._checked(self._call("tranbegin", self.handle))
 
+    def memsync(self, physically: bool = False) -> None:
+        """Have what is kept in memory written to the file; while no thread uses it."""
+        self._checked(self._call("memsync", self.handle, physically))
+
+    def abandon(self) -> None:
+        """Leave the handle as it is for ever: what is in its memory is not to be written."""
+        self._is_open = False
+        self._handle = None
+
     def commit(self) -> None:
         """End the transaction, and keep what it wrote."""
         self._checked(self._call("trancommit", self.handle))
 
     def abort(self) -> None:
-        """End the transaction, and forget what it wrote."""
+        """End the transaction, and forget what it wrote.
+
+        The library forgets it in memory only: a tree of which pages were written is damaged.
+        """
         self._checked(self._call("tranabort", self.handle))
 
     def remove(self, key: bytes) -> bool:
@@ -176,7 +198,7 @@ class _Database:
 
     def searchkeys(self, prefix: bytes, maximum: int = -1) -> list[bytes]:
         """Return the keys that begin with *prefix*."""
-        return taken_list(self._call("fwmkeys", self.handle, prefix, len(prefix), maximum))
+        return taken_list(self._call("fwmkeys", self.open_handle, prefix, len(prefix), maximum))
 
     @property
     def size(self) -> int:
@@ -198,11 +220,12 @@ class _Bytes(_Database):
 
     def put(self, key: bytes, value: bytes) -> None:
         """Store *value* under *key*, in place of what may be there."""
-        self._checked(self._call("put", self.handle, key, len(key), value, len(value)))
+        size = _size(value)
+        self._checked(self._call("put", self.handle, key, len(key), value, size))
 
     def putkeep(self, key: bytes, value: bytes) -> bool:
         """Store *value* under *key* unless something is there; return whether it was stored."""
-        if self._call("putkeep", self.handle, key, len(key), value, len(value)):
+        if self._call("putkeep", self.handle, key, len(key), value, _size(value)):
             return True
         code = int(self._call("ecode", self._handle))
         if code != TCEKEEP:
@@ -238,7 +261,7 @@ class BDB(_Bytes):
         """Return the keys from *begin* to *end*, in order."""
         return taken_list(
             functions.tcbdbrange(
-                self.handle, begin, len(begin or b""), binc, end, len(end or b""), einc, max
+                self.open_handle, begin, len(begin or b""), binc, end, len(end or b""), einc, max
             )
         )
 
@@ -328,7 +351,7 @@ class TDB(_Database):
     def _stored(self, name: str, key: bytes, columns: Mapping[bytes, bytes]) -> bool:
         data = dumped_map(columns)
         handle = self.handle
-        mapping = functions.tcmapload(data, len(data))
+        mapping = functions.tcmapload(data, _size(data))
         try:
             return bool(self._call(name, handle, key, len(key), mapping))
         finally:
@@ -370,7 +393,7 @@ class TDB(_Database):
 
     def metasearch(self, queries: Sequence[TDBQuery], kind: int = TDBMSUNION) -> list[bytes]:
         """Return the keys that the queries find together: the order and limit are the first's."""
-        _ = self.handle
+        _ = self.open_handle
         handles = (c_void_p * len(queries))(*(query.handle for query in queries))
         return taken_list(functions.tctdbmetasearch(handles, len(queries), kind))
 
@@ -409,6 +432,7 @@ class TDBQuery:
 
     def search(self) -> list[bytes]:
         """Return the keys of the records that are found."""
+        _ = self._database.open_handle
         return taken_list(functions.tctdbqrysearch(self.handle))
 
     def remove(self) -> None:
@@ -424,6 +448,13 @@ class TDBQuery:
         """Return what the library says of how it went about the last search."""
         found: bytes = functions.tctdbqryhint(self.handle)
         return found.decode("utf-8", "replace")
+
+
+def _size(data: bytes) -> int:
+    """Return how many bytes there are, as the library's ``int`` can say it."""
+    if len(data) > INT_MAX:
+        raise Error(TCEINVALID, f"{len(data)} bytes are more than a record can have")
+    return len(data)
 
 
 def _text(value: str | bytes) -> bytes:

@@ -56,6 +56,7 @@ _LONG_FUNCTIONS: Final[Mapping[str, tuple[Any, tuple[Any, ...]]]] = {
     **{f"tc{kind}dbdel": (None, (c_void_p,)) for kind in "htb"},
     **{f"tc{kind}dbsync": (c_bool, (c_void_p,)) for kind in "htb"},
     **{f"tc{kind}dbvanish": (c_bool, (c_void_p,)) for kind in "htb"},
+    **{f"tc{kind}dbmemsync": (c_bool, (c_void_p, c_bool)) for kind in "htb"},
     **{f"tc{kind}dbcopy": (c_bool, (c_void_p, c_char_p)) for kind in "htb"},
     **{
         f"tc{kind}dbtran{step}": (c_bool, (c_void_p,))
@@ -77,6 +78,7 @@ _LONG_FUNCTIONS: Final[Mapping[str, tuple[Any, tuple[Any, ...]]]] = {
 }
 _QUICK_FUNCTIONS: Final[Mapping[str, tuple[Any, tuple[Any, ...]]]] = {
     "tcfree": (None, (c_void_p,)),
+    "tcpathunlock": (c_bool, (c_char_p,)),
     "tcerrmsg": (c_char_p, (c_int,)),
     **{f"tc{kind}dbnew": (c_void_p, ()) for kind in "htb"},
     **{f"tc{kind}dbecode": (c_int, (c_void_p,)) for kind in "htb"},

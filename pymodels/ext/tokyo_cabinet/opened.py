@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import ctypes
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,28 +12,24 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pymodels.errors import (
-    StorageBusy,
     StorageClosed,
     StorageError,
-    StorageFull,
     StorageInvalid,
-    StorageReadOnly,
 )
 from pymodels.ext._tokyo.columns import parted
-from pymodels.ext._tokyo.native import Conjunction, Search
+from pymodels.ext._tokyo.searching import Step, Table
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.binding import BDB, HDB, TDB, Error, TDBQuery
+from pymodels.ext.tokyo_cabinet.failures import check_written, fail
 from pymodels.ext.tokyo_cabinet.files import (
     Guard,
     check_file,
     index_files,
-    leftovers,
+    mend_logs,
     refuse_second,
+    reserve,
 )
 from pymodels.ext.tokyo_cabinet.locks import ReadersOrWriter
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_DAMAGED: Final = frozenset({tokyo.TCEMETA, tokyo.TCERHEAD, tokyo.TCEREAD, tokyo.TCESEEK})
 
 INDEX_KINDS: Final[Mapping[str, int]] = {
     "lexical": tokyo.TDBITLEXICAL,
@@ -44,9 +40,12 @@ INDEX_KINDS: Final[Mapping[str, int]] = {
 OPERATIONS: Final[Mapping[str, int]] = {
     name: getattr(tokyo, f"TDBQC{name}")
     for name in (
-        *("STREQ", "STRINC", "STRBW", "STREW", "STROREQ", "STRRX"),
+        *("STREQ", "STRINC", "STRBW", "STREW", "STRAND", "STROR", "STROREQ", "STRRX"),
         *("NUMEQ", "NUMGT", "NUMGE", "NUMLT", "NUMLE", "NUMBT", "NUMOREQ", "FTSPH"),
     )
+}
+ORDERS: Final[Mapping[str, int]] = {
+    name: getattr(tokyo, f"TDBQO{name}") for name in ("STRASC", "STRDESC", "NUMASC", "NUMDESC")
 }
 _INDEX_FILES: Final = {"lex": "lexical", "dec": "decimal", "tok": "token", "qgr": "qgram"}
 
@@ -60,32 +59,7 @@ class Tuning:
     cache: int = 0
     mmap_size: int = 0
     sync: bool = False
-
-
-def fail(error: Error, name: str) -> NoReturn:
-    """Raise our error for one of the library's."""
-    code, text = error.code, str(error)
-    if code in (tokyo.TCETHREAD, tokyo.TCELOCK):
-        raise StorageBusy(
-            f"{name} is open in another process ({text}): one at a time can have it. Close it "
-            "there, or serve it with ttserver and use pymodels.ext.tokyo_tyrant"
-        ) from error
-    if code in (tokyo.TCEWRITE, tokyo.TCETRUNC, tokyo.TCEMMAP) and error.errno in _FULL:
-        raise StorageFull(
-            f"{name}: no space is left ({text}); nothing of this batch was stored"
-        ) from error
-    if code == tokyo.TCENOFILE:
-        raise StorageError(f"{name} does not exist, nor can it be made here ({text})") from error
-    if code == tokyo.TCENOPERM:
-        raise StorageReadOnly(
-            f"{name}: the permissions do not allow this ({text}); open it with read_only=True, or "
-            "change them"
-        ) from error
-    if code in _DAMAGED:
-        raise StorageInvalid(
-            f"{name} is damaged ({text}): restore it from a copy, or try tctmgr optimize"
-        ) from error
-    raise StorageError(f"{name}: {text}") from error
+    lock_timeout: float = 0.0
 
 
 class OpenFile:
@@ -109,17 +83,38 @@ class OpenFile:
             raise StorageError(f"{name} does not exist; read_only=True makes no file")
         elif not path.parent.is_dir():
             raise StorageError(f"{name} cannot be made: there is no folder {path.parent}")
-        self.died_writing = self.was_there and not read_only and leftovers(path)
         self.read_only = read_only
         self._mode = tokyo.TDBOLCKNB | (
             tokyo.TDBOREADER if read_only else tokyo.TDBOWRITER | tokyo.TDBOCREAT
         )
         if tuning.sync:
             self._mode |= tokyo.TDBOTSYNC
-        self._open()
-        self._guard = Guard(path, name)
-        if not self.was_there:
+        self.was_killed = False
+        if self.was_there:
+            self._guard = Guard(path, name)
+            try:
+                self._take()
+                self._open()
+            except BaseException:
+                self._guard.release()
+                raise
+        else:
+            self._open()
+            self._guard = Guard(path, name)
             self._guard.reserve()
+
+    def _take(self) -> None:
+        self._guard.take(shared=self.read_only, seconds=self.tuning.lock_timeout)
+        lacks_keys = self._guard.lacks_keys()
+        if not self.read_only:
+            self.was_killed = lacks_keys or self._guard.was_not_closed()
+            if self.was_killed:
+                mend_logs(self.files())
+        elif lacks_keys:
+            raise StorageInvalid(
+                f"{self.name}: its indexes are behind its records, since a server was killed: open "
+                "it once without read_only=True, which makes them anew"
+            )
 
     def _open(self) -> None:
         self.database = self.made()
@@ -154,8 +149,10 @@ class OpenFile:
         with self.lock.writing():
             if self.closed:
                 self.gone()
+            ctypes.set_errno(0)
             try:
                 yield
+                check_written()
             except Error as error:
                 fail(error, self.name)
 
@@ -173,18 +170,40 @@ class OpenFile:
             return
         with self.writing():
             database = self.database
-            database.begin()
+            is_written = False
             try:
+                database.begin()
                 for key, value in changes.items():
                     if value is None:
                         database.remove(key)
                     else:
                         database.put(key, value)
+                database.memsync()  # a tree keeps its pages until then
+                check_written()
+                is_written = True
                 database.commit()
+                check_written()
             except BaseException:
-                with suppress(Error):
-                    database.abort()
+                self.start_again(halfway=is_written)
                 raise
+
+    def start_again(self, *, halfway: bool) -> None:
+        """Open the file anew, as after a kill: its logs bring it back to where a batch began.
+
+        The library's own way back leaves a tree damaged where some of its pages were written, and
+        it dies of that when it closes the file.
+        """
+        files = self.files()
+        self.database.abandon()
+        self._guard.let_go(files)
+        mend_logs(files)
+        try:
+            self._open()
+        except StorageError:
+            self.closed = True
+            self._guard.release()
+            raise
+        self._guard.hold()
 
     def sync(self) -> None:
         """Have everything written to the device."""
@@ -234,7 +253,7 @@ class OpenFile:
                     self._guard.release()
 
 
-class OpenTable(OpenFile):
+class OpenTable(OpenFile, Table):
     """A table that is open."""
 
     database: TDB
@@ -243,7 +262,7 @@ class OpenTable(OpenFile):
         super().__init__(path, kind, name, read_only=read_only, tuning=tuning)
         self.indexes = self._found_indexes()
         try:
-            if self.died_writing:
+            if self.was_killed:
                 self._rebuild()
             if not read_only and (b"", "lexical") not in self.indexes:
                 self.set_index(b"", "lexical")
@@ -268,96 +287,93 @@ class OpenTable(OpenFile):
         return found
 
     def _rebuild(self) -> None:
-        """Make the indexes anew: each has a log of its own, and may be a batch behind or ahead."""
+        """Make the indexes anew, which may be behind the records, or ahead of them."""
+        with self.writing():
+            self._remake()
+
+    def _remake(self) -> None:
         for column, kind in sorted(self.indexes):
-            with self.writing():
-                self.database.setindex(column, tokyo.TDBITVOID)
-                self.database.setindex(column, INDEX_KINDS[kind])
+            self.database.setindex(column, tokyo.TDBITVOID)
+            self.database.setindex(column, INDEX_KINDS[kind])
+
+    def start_again(self, *, halfway: bool) -> None:
+        super().start_again(halfway=halfway)
+        if halfway:  # some of the files may have the batch
+            self._remake()
 
     def set_index(self, column: bytes, kind: str) -> None:
         """Make an index, if it is not there."""
         if (column, kind) not in self.indexes:
+            self.refuse_empty(column)
             with self.writing():
-                if column:
-                    self._refuse_empty(column)
-                self.database.setindex(column, INDEX_KINDS[kind])
+                before = self.files()
+                try:
+                    self.database.setindex(column, INDEX_KINDS[kind])
+                    check_written()
+                except Error:
+                    with suppress(Error):  # a part of it would find a part of the records
+                        self.database.setindex(column, tokyo.TDBITVOID)
+                    raise
+                for file in self.files():
+                    if file not in before:  # it is written through a map, as the table is
+                        with file.open("r+b") as made:
+                            reserve(made.fileno())
             self.indexes = {*self.indexes, (column, kind)}
 
-    def _refuse_empty(self, column: bytes) -> None:
-        """Raise ``StorageInvalid`` for what the library would end the process at."""
-        query = self.database.query()
-        query.filter(column, tokyo.TDBQCSTREQ | tokyo.TDBQCNOIDX, b"")
-        query.limit(1)
-        found = query.search()
-        if found:
-            raise StorageInvalid(
-                f"{self.name}: the record {found[0]!r}, which another program wrote, has an empty "
-                f"column {column.decode('utf-8', 'replace')!r}, and Tokyo Cabinet cannot index "
-                "that: save it through its model, or remove the column there"
-            )
-
-    def get(self, key: bytes) -> dict[bytes, bytes] | None:
-        return self.get_many([key])[0]
-
     def get_many(self, keys: Sequence[bytes]) -> Sequence[dict[bytes, bytes] | None]:
-        with self.reading():
+        self._check_process()
+        with self.lock:  # as in `reading`, at less than half its price
+            if self.closed:
+                self.gone()
             joined = self.database.joined
-            found = [joined(key) for key in keys]
+            try:
+                found = [joined(key) for key in keys]
+            except Error as error:
+                fail(error, self.name)
         return [parted(one) if isinstance(one, bytes) else one for one in found]
 
-    def search(
+    def has_index(self, column: bytes, watched: frozenset[bytes]) -> bool:
+        return any((column, kind) in self.indexes for kind in INDEX_KINDS)
+
+    def ask(
         self,
-        prefix: bytes,
-        search: Search,
-        *,
-        descending: bool | None,
+        queries: Sequence[Sequence[Step]],
+        order: tuple[bytes, str] | None = None,
         skip: int = 0,
         most: int | None = None,
     ) -> list[bytes]:
-        shown, cut, _ = prefix.partition(b"\0")  # the engine stops reading there
-        alone = len(search.searches) == 1 and not cut
         with self.reading():
-            queries = [self._query(shown, conds, search.watched) for conds in search.searches]
-            if alone:
-                if descending is not None:
-                    queries[0].sort("", tokyo.TDBQOSTRDESC if descending else tokyo.TDBQOSTRASC)
-                if skip or most is not None:
-                    queries[0].limit(-1 if most is None else most, skip)
-                return queries[0].search()
-            found = self.database.metasearch(queries)
-        if cut:
-            found = [key for key in found if key.startswith(prefix)]
-        found.sort(reverse=bool(descending))
-        found = found[skip:]
-        return found if most is None else found[:most]
+            made = [self._query(steps) for steps in queries]
+            if len(made) > 1:
+                return self.database.metasearch(made)
+            return self._limited(made[0], order, skip, most).search()
 
-    def _query(self, prefix: bytes, conds: Conjunction, watched: frozenset[bytes]) -> TDBQuery:
+    def hint(self, query: Sequence[Step], order: tuple[bytes, str] | None, most: int | None) -> str:
+        with self.reading():
+            made = self._limited(self._query(query), order, 0, most)
+            made.search()
+            return made.hint().strip()
+
+    def _query(self, steps: Sequence[Step]) -> TDBQuery:
         query = self.database.query()
-        found_by_index = False
-        for cond in conds:
-            operation = OPERATIONS[cond.operation]
-            if cond.negated:
+        for step in steps:
+            operation = OPERATIONS[step.operation]
+            if step.is_negated:
                 operation |= tokyo.TDBQCNEGATE
-            elif cond.avoids_index(watched):
+            elif step.avoids_index:
                 operation |= tokyo.TDBQCNOIDX
-            elif any((cond.column, kind) in self.indexes for kind in INDEX_KINDS):
-                found_by_index = True
-            query.filter(cond.column, operation, cond.operand)
-        if prefix:
-            # Two indexes at once would make the engine list the whole collection first.
-            by_key = tokyo.TDBQCSTRBW | (tokyo.TDBQCNOIDX if found_by_index else 0)
-            query.filter("", by_key, prefix)
+            query.filter(step.column, operation, step.operand)
         return query
 
-    def explain(self, prefix: bytes, search: Search) -> str:
-        """Return what the library says of how it goes about a search."""
-        told = []
-        for conds in search.searches:
-            with self.reading():
-                query = self._query(prefix, conds, search.watched)
-                query.search()
-                told.append(query.hint().strip())
-        return "\n".join(told)
+    @staticmethod
+    def _limited(
+        query: TDBQuery, order: tuple[bytes, str] | None, skip: int, most: int | None
+    ) -> TDBQuery:
+        if order is not None:
+            query.sort(order[0], ORDERS[order[1]])
+        if skip or most is not None:
+            query.limit(-1 if most is None else most, skip)
+        return query
 
     def apply_with_indexes(
         self, changes: Mapping[bytes, Any], indexes: Mapping[bytes, str]

@@ -17,7 +17,6 @@ from pymodels.changes import Change
 from pymodels.concurrency import WriteLock
 from pymodels.errors import SettingsError, StorageError, StorageInvalid
 from pymodels.ext._tokyo.batches import TableBatch
-from pymodels.ext._tokyo.native import Search
 from pymodels.ext._tokyo.storage import TableQuery, TableStorage, check_adopted
 from pymodels.ext._tokyo.unfinished import BATCH, LOCK, finishing, read_state
 from pymodels.ext.tokyo_cabinet import binding as tokyo
@@ -25,7 +24,6 @@ from pymodels.ext.tokyo_cabinet.files import KINDS, Copies, check_path, forget_i
 from pymodels.ext.tokyo_cabinet.opened import OpenBytes, OpenFile, OpenTable, Tuning
 from pymodels.ext.tokyo_cabinet.tables import FileView, start_of
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
-from pymodels.planning import Plan
 from pymodels.query import Query as CoreQuery
 from pymodels.storage import Prepared
 from pymodels.storage import Storage as CoreStorage
@@ -61,6 +59,8 @@ class Storage(CoreStorage):
         cache: how many records are kept in memory.
         mmap_size: how many bytes of the file are mapped into memory: faster, but a full disk then
             kills the process.
+        lock_timeout: how many seconds to wait for another process that has the file open; 0 raises
+            ``StorageBusy`` at once.
         adopt: collections whose records other programs wrote: their keys have no prefix, and their
             columns are read as the model declares them. Tell models apart by ``must_have``.
 
@@ -102,6 +102,7 @@ class Storage(CoreStorage):
         buckets: int = 0,
         cache: int = 0,
         mmap_size: int = 0,
+        lock_timeout: float = 0,
         adopt: Sequence[str] = (),
     ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
@@ -117,6 +118,10 @@ class Storage(CoreStorage):
                     f"{setting} is a whole number from 0 (the library's own choice) to 2147483647, "
                     f"not {number!r}"
                 )
+        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, int | float):
+            raise SettingsError(f"lock_timeout is a number of seconds, not {lock_timeout!r}")
+        if not 0 <= lock_timeout < float("inf"):
+            raise SettingsError(f"lock_timeout is a number of seconds from 0, not {lock_timeout!r}")
         if isinstance(options, str) or not set(options) <= _OPTIONS.keys():
             raise SettingsError(
                 f"options is a list of names out of {', '.join(_OPTIONS)}, not {options!r}"
@@ -130,7 +135,7 @@ class Storage(CoreStorage):
         if adopt and kind != "TABLE":
             raise SettingsError("adopt is for kind='TABLE'")
         layout = sum(_OPTIONS[option] for option in set(options))
-        self._tuning = Tuning(layout, buckets, cache, mmap_size, sync)
+        self._tuning = Tuning(layout, buckets, cache, mmap_size, sync, lock_timeout)
         self._opening = threading.Lock()
         self._file: OpenFile | None = None
         self._batches = 0
@@ -325,13 +330,6 @@ class TableFile(Storage, TableStorage):
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         return self.stage(changes)
-
-    def explain(self, plan: Plan) -> Mapping[str, Any]:
-        """Say what the library does for a search."""
-        told = dict(super().explain(plan))
-        if isinstance(plan.native, Search):
-            told["engine"] = self.table().explain(self.place(plan.schema).prefix, plan.native)
-        return told
 
     def vanish(self) -> None:
         super().vanish()

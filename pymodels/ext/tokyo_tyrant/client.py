@@ -234,6 +234,10 @@ class RDB:
             raise Error(f"the server refused a search{self.error()}")
         return found
 
+    def indexed(self) -> int:
+        """Return how many records there are by the index of keys, if the table has one."""
+        return int(self.search([b"addcond\0\0STRBW\0", b"count"])[0])
+
     def remove_if(self, key: bytes, column: bytes, value: bytes) -> bool:
         """Remove a record if a column has *value*, with nobody in between; tell whether it did."""
         conditions = [

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from pymodels.errors import SettingsError, StorageError, StorageInvalid
 from pymodels.ext._tokyo.batches import TableBatch
-from pymodels.ext._tokyo.native import Search
 from pymodels.ext._tokyo.storage import TableQuery, TableStorage, check_adopted
-from pymodels.ext._tokyo.unfinished import BATCH, LOCK, BatchState
+from pymodels.ext._tokyo.unfinished import BATCH, LOCK, BatchState, Columns
 from pymodels.ext.tokyo_tyrant.client import RDB, Error
 from pymodels.ext.tokyo_tyrant.locks import Held, LockRecord
 from pymodels.ext.tokyo_tyrant.protocol import Address
 from pymodels.ext.tokyo_tyrant.table import ServedTable
-from pymodels.planning import Plan
 from pymodels.query import Query as CoreQuery
 
+_TRIES: Final = 20
 _PATIENCE: Final = 60.0
 """How many seconds to wait for others that write, at least."""
 
@@ -120,6 +119,25 @@ class Storage(TableStorage):
                 )
             if not self.read_only:
                 self._table.set_index(b"", "lexical")
+            self._check_indexes(client)
+
+    def _check_indexes(self, client: RDB) -> None:
+        """Raise ``StorageInvalid`` if records are there that the index of keys does not have.
+
+        A server that was killed leaves such a file: a part of the indexes was in its memory.
+        """
+        before = indexed = after = 0
+        for left in reversed(range(_TRIES)):
+            before, indexed, after = client.rnum(), client.indexed(), client.rnum()
+            if min(before, after) <= indexed <= max(before, after):
+                return
+            if left:
+                time.sleep(0.01)  # others may write at this moment
+        raise StorageInvalid(
+            f"{self.name}: the file has {after} records, and its index {indexed}: its server was "
+            "killed. Stop the server, open the file once with pymodels.ext.tokyo_cabinet, which "
+            "makes the indexes anew, and serve it again"
+        )
 
     @property
     def native(self) -> Any:
@@ -155,12 +173,14 @@ class Storage(TableStorage):
             self.forget_catalogs()
         self._epoch = state.epoch
 
-    def explain(self, plan: Plan) -> Mapping[str, Any]:
-        """Say what the engine does for a search."""
-        told = dict(super().explain(plan))
-        if isinstance(plan.native, Search):
-            told["engine"] = self._table.explain(self.place(plan.schema).prefix, plan.native)
-        return told
+    def settled_revision(self) -> tuple[bytes, int]:
+        state = self._table.settled()
+        self.note_epoch(state)
+        return state.revision
+
+    def read_at(self, keys: Sequence[bytes]) -> tuple[Sequence[Columns | None], Any]:
+        found, state = self._table.get_at(keys)
+        return found, state.revision
 
     # --- the file as a whole ----------------------------------------------------------------
 
@@ -236,6 +256,7 @@ class ServedBatch(TableBatch):
         if self._sync:
             with served.asking() as client:
                 client.sync()
+            served.check_kept(changes)
 
     def remove_everything(self) -> None:
         """Remove all records but the lock, which the command of that name would remove too."""

@@ -13,10 +13,9 @@ from pymodels.errors import (
     StorageClosed,
     StorageError,
     StorageFull,
-    StorageInvalid,
 )
 from pymodels.ext._tokyo.columns import TYPES, parted
-from pymodels.ext._tokyo.native import Conjunction, Search
+from pymodels.ext._tokyo.searching import Step, Table
 from pymodels.ext._tokyo.unfinished import BATCH, BatchState, Columns, read_state
 from pymodels.ext.tokyo_tyrant.client import RDB, Error, joined
 from pymodels.ext.tokyo_tyrant.protocol import MOST_BYTES
@@ -33,7 +32,7 @@ _PATIENCE: Final = 60.0
 """How many seconds to wait for a batch of others to be carried out."""
 
 
-class ServedTable:
+class ServedTable(Table):
     """A table file behind a server.
 
     Args:
@@ -47,6 +46,7 @@ class ServedTable:
         self.name = name
         self.closed = False
         self._recover = recover
+        self._state = b"", BatchState()
 
     @contextmanager
     def asking(self) -> Iterator[RDB]:
@@ -89,18 +89,16 @@ class ServedTable:
         else:
             self._recover()
 
-    def get(self, key: bytes) -> Columns | None:
-        return self.get_many([key])[0]
-
     def get_many(self, keys: Sequence[bytes]) -> Sequence[Columns | None]:
-        """Return records as they are at one moment, between two batches."""
-        if not keys:
-            return []
+        return self.get_at(keys)[0] if keys else []
+
+    def get_at(self, keys: Sequence[bytes]) -> tuple[Sequence[Columns | None], BatchState]:
+        """Return records as they are at one moment, between two batches, and that moment."""
         started = time.monotonic()
         while True:
             before, found, after = self._looked(keys)
             if before == after and not after.pending:
-                return [found.get(key) for key in keys]
+                return [found.get(key) for key in keys], after
             self._wait(started)
 
     def _looked(self, keys: Sequence[bytes]) -> tuple[BatchState, dict[bytes, Columns], BatchState]:
@@ -113,10 +111,13 @@ class ServedTable:
             columns: Columns | None
             states: list[BatchState] = []
             for key, data in zip(answer[::2], answer[1::2], strict=True):
-                columns = parted(data)
                 if key == BATCH:
-                    states.append(read_state(columns))
+                    known = self._state  # which other threads may change meanwhile
+                    if known[0] != data:
+                        known = self._state = data, read_state(parted(data))
+                    states.append(known[1])
                     continue
+                columns = parted(data)
                 if columns is None or (TYPES not in columns and not key.startswith(b":")):
                     columns = client.columns(key)  # another program's may have NUL inside
                 if columns is not None:
@@ -125,80 +126,35 @@ class ServedTable:
             states.insert(0, BatchState())
         return (states[0], found, states[-1]) if states else (BatchState(), found, BatchState())
 
-    def search(
+    def ask(
         self,
-        prefix: bytes,
-        search: Search,
-        *,
-        descending: bool | None,
+        queries: Sequence[Sequence[Step]],
+        order: tuple[bytes, str] | None = None,
         skip: int = 0,
         most: int | None = None,
     ) -> list[bytes]:
-        self.settled()
-        return self.searched(prefix, search, descending=descending, skip=skip, most=most)
-
-    def searched(
-        self,
-        prefix: bytes,
-        search: Search,
-        *,
-        descending: bool | None,
-        skip: int = 0,
-        most: int | None = None,
-    ) -> list[bytes]:
-        """Search without waiting for batches."""
-        shown, cut, _ = prefix.partition(b"\0")  # the engine stops reading there
-        alone = len(search.searches) == 1 and not cut
         steps: list[bytes] = []
-        for number, conds in enumerate(search.searches):
+        for number, query in enumerate(queries):
             if number:
                 steps.append(b"next")
-            steps += _conditions(shown, conds, search.watched)
-        if alone:
-            if descending is not None:
-                steps.append(_step("setorder", "", "STRDESC" if descending else "STRASC"))
-            if skip or most is not None:
-                steps.append(_step("setlimit", str(-1 if most is None else most), str(skip)))
+            steps += _conditions(query)
         with self.asking() as client:
-            found = client.search(steps, meta=len(search.searches) > 1)
-        if alone:
-            return found
-        if cut:
-            found = [key for key in found if key.startswith(prefix)]
-        found = sorted(set(found), reverse=bool(descending))[skip:]
-        return found if most is None else found[:most]
+            return client.search([*steps, *_limits(order, skip, most)], meta=len(queries) > 1)
 
-    def explain(self, prefix: bytes, search: Search) -> str:
-        """Return what the engine says of how it goes about a search."""
-        told = []
-        for conds in search.searches:
-            steps = [*_conditions(prefix, conds, search.watched), b"hint"]
-            with self.asking() as client:
-                found = client.search(steps)
-            hint = found[-1].rpartition(b"[[HINT]]\n")[2] if found else b""
-            told.append(hint.decode("utf-8", "replace").strip())
-        return "\n".join(told)
+    def hint(self, query: Sequence[Step], order: tuple[bytes, str] | None, most: int | None) -> str:
+        with self.asking() as client:
+            found = client.search([*_conditions(query), *_limits(order, 0, most), b"hint"])
+        hint = found[-1].rpartition(b"[[HINT]]\n")[2] if found else b""
+        return hint.decode("utf-8", "replace").strip()
 
     # --- writing ----------------------------------------------------------------------------
 
     def set_index(self, column: bytes, kind: str) -> None:
         """Make an index, if it is not there."""
+        self.refuse_empty(column)
         with self.asking() as client:
-            if column:
-                self._refuse_empty(column)
             # With "+" an index that is there is kept, and that counts as a failure there.
             client.misc("setindex", [column, f"+{kind.upper()}".encode()])
-
-    def _refuse_empty(self, column: bytes) -> None:
-        """Raise ``StorageInvalid`` for what the library would end the server at."""
-        condition = _step("addcond", column.decode(), "+STREQ", "")
-        found = self.client.search([condition, _step("setlimit", "1")])
-        if found:
-            raise StorageInvalid(
-                f"{self.name}: the record {found[0]!r}, which another program wrote, has an empty "
-                f"column {column.decode('utf-8', 'replace')!r}, and Tokyo Cabinet cannot index "
-                "that: save it through its model, or remove the column there"
-            )
 
     def store_state(self, state: BatchState) -> None:
         """Store how many batches there were, and what is to be carried out."""
@@ -233,28 +189,41 @@ class ServedTable:
                     part, size = [], 0
             client.changed("putlist", [*part, BATCH, joined(last.columns())])
 
+    def check_kept(self, changes: Sequence[tuple[bytes, Columns | None]]) -> None:
+        """Raise ``StorageFull`` if the server has not what it acknowledged.
 
-def _step(*parts: str) -> bytes:
-    return "\0".join(parts).encode()
+        On a full disk the library it stands on takes writes that failed for done.
+        """
+        for start in range(0, len(changes), _PART_RECORDS):
+            part = changes[start : start + _PART_RECORDS]
+            found = self._looked([key for key, _ in part])[1]
+            for key, columns in part:
+                if found.get(key) != columns:
+                    raise StorageFull(
+                        f"{self.name} has not kept the record {key!r}, which it acknowledged: is "
+                        "the server's disk full?"
+                    )
 
 
-def _conditions(prefix: bytes, conds: Conjunction, indexed: frozenset[bytes]) -> list[bytes]:
-    """Return the steps of one search."""
-    steps = []
-    found_by_index = False
-    for cond in conds:
-        sign = "~" if cond.negated else ""
-        if not cond.negated and cond.avoids_index(indexed):
-            sign = "+"
-        elif not cond.negated and cond.column in indexed:
-            found_by_index = True
-        operation = f"{sign}{cond.operation}".encode()
-        steps.append(b"\0".join((b"addcond", cond.column, operation, cond.operand)))
-    if prefix:
-        # Two indexes at once would make the engine list the whole collection first.
-        by_key = b"+STRBW" if found_by_index else b"STRBW"
-        steps.append(b"\0".join((b"addcond", b"", by_key, prefix)))
-    return steps
+def _step(*parts: bytes) -> bytes:
+    return b"\0".join(parts)
+
+
+def _conditions(query: Sequence[Step]) -> list[bytes]:
+    """Return the conditions of one query, as a server takes them."""
+    return [
+        _step(b"addcond", step.column, f"{step.sign}{step.operation}".encode(), step.operand)
+        for step in query
+    ]
+
+
+def _limits(order: tuple[bytes, str] | None, skip: int, most: int | None) -> list[bytes]:
+    found = []
+    if order is not None:
+        found.append(_step(b"setorder", order[0], order[1].encode()))
+    if skip or most is not None:
+        found.append(_step(b"setlimit", b"%d" % (-1 if most is None else most), b"%d" % skip))
+    return found
 
 
 def fail(error: Exception, name: str) -> NoReturn:
@@ -270,6 +239,6 @@ def fail(error: Exception, name: str) -> NoReturn:
             "running there, and whether host, port or socket are right"
         ) from error
     text = str(error)
-    if "write error" in text or "ftruncate" in text or "truncate" in text:
+    if any(f"{what} error" in text for what in ("trunc", "write", "read", "mmap")):
         raise StorageFull(f"{name}: {text}: is the server's disk full?") from error
     raise StorageError(f"{name}: {text}; the server's log says more") from error
