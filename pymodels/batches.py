@@ -14,11 +14,11 @@ from pymodels.catalog import Catalog, add_entries, change_entries, declared_uniq
 from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.entries import Entries, EntryReader
 from pymodels.errors import ModelError, OperandInvalid
+from pymodels.expectations import check_expectation
+from pymodels.expectations import taken as key_is_taken
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import OrderedIndex
-from pymodels.persistence import taken as key_is_taken
 from pymodels.schema import Schema
-from pymodels.storage import check_expectation
 from pymodels.tables import (
     FORMAT,
     META,

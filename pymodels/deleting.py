@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Patch
 from pymodels.errors import DeleteRefused
+from pymodels.expectations import check_expectation
 from pymodels.planning import Pair, Plan, matcher
 from pymodels.referring import Rule, deciding, rules_about
-from pymodels.storage import check_expectation
 
 if TYPE_CHECKING:
     from pymodels.schema import Schema

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
-from pymodels.errors import DuplicateKey, Unsupported, ValidationError
+from pymodels.errors import Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
 from pymodels.references import forget_related, keys_in
@@ -277,15 +277,3 @@ def delete(instance: Any, storage: Storage, *, check: bool) -> None:
     instance._stored = None
     instance._storage = None
     instance.after_delete()
-
-
-def taken(change: Change) -> DuplicateKey:
-    """Return the error for a new record under a key that another record has."""
-    schema = change.schema
-    return DuplicateKey(
-        f"there is a {schema.name} with the key {change.key!r} already; get it and change it, or "
-        "save with replace=True to put this one in its place",
-        schema.collection,
-        schema.key_name,
-        change.key,
-    )

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
 
 from pymodels import conditions, persistence
-from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision, StoredPath
+from pymodels.changes import Change, Delete, Revision, StoredPath
 from pymodels.codecs import Codec
 from pymodels.errors import (
     Conflict,
@@ -514,38 +514,6 @@ def resolve(storage: Any) -> Storage:
         f"{storage!r} is no storage: open one with get_storage(settings), or give a function that "
         "returns one"
     )
-
-
-def not_there(change: Change) -> Exception:
-    """Return the error for a change that expected a record, or one revision, and found none."""
-    where = f"{change.schema.name} {change.key!r}"
-    if isinstance(change.expect, Revision):
-        return Conflict(
-            f"{where} was deleted since it was read", change.schema.collection, change.key
-        )
-    return RecordNotFound(
-        f"{where} does not exist, or not any more; save_as() stores an instance as a new record"
-    )
-
-
-def check_expectation(codec: Codec, change: Put | Patch | Delete, found: Any | None) -> None:
-    """Raise what the expectation of *change* calls for, where *found* is what is stored there."""
-    expect = change.expect
-    if expect is Expect.ANYTHING:
-        return
-    if expect is Expect.ABSENT:
-        if found is not None:
-            raise persistence.taken(change)
-        return
-    if found is None:
-        raise not_there(change)
-    if isinstance(expect, Revision) and codec.revision(found) != expect.value:
-        raise Conflict(
-            f"{change.schema.name} {change.key!r} was changed by others since it was read; read it "
-            "again, and repeat the change",
-            change.schema.collection,
-            change.key,
-        )
 
 
 def ended(what: str) -> TransactionError:

@@ -17,11 +17,12 @@ from pymodels import conditions
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put, Revision
 from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
+from pymodels.expectations import check_expectation
 from pymodels.indexes import duplicate
 from pymodels.keys import KeyKind
 from pymodels.planning import Pair, Plan, execute, matcher, sort_key
 from pymodels.schema import Schema
-from pymodels.storage import ACTIVE, Prepared, Storage, check_expectation, ended
+from pymodels.storage import ACTIVE, Prepared, Storage, ended
 from pymodels.values import ABSENT
 
 _DELETED: Final[Any] = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pymodels.changes import Change, Patch, Put
+from pymodels.expectations import check_expectation
 from pymodels.ext._tokyo import catalog as remembered
 from pymodels.ext._tokyo.catalog import (
     FORMAT,
@@ -23,7 +24,7 @@ from pymodels.ext._tokyo.keys import own_key
 from pymodels.ext._tokyo.ordering import gaps_key, with_gaps
 from pymodels.indexes import IndexRecord, duplicate, entry, index_record, value_extractor
 from pymodels.schema import Schema
-from pymodels.storage import Prepared, check_expectation
+from pymodels.storage import Prepared
 
 if TYPE_CHECKING:
     from pymodels.ext._tokyo.storage import TableStorage

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bson
 from pymongo import errors as driver
 
-from pymodels import persistence
+from pymodels import expectations
 from pymodels.changes import Change, Put
 from pymodels.errors import DuplicateKey
 from pymodels.ext.mongodb.client import OPTIONS
@@ -60,7 +60,7 @@ def taken(storage: Storage, failure: Taken) -> DuplicateKey:
     name = storage.name_of(failure.collection)
     error = storage.unique.explain(name, failure.collection, details)
     if error is None and changes:
-        error = persistence.taken(changes[failure.failed[0]])
+        error = expectations.taken(changes[failure.failed[0]])
     if error is None:
         key = (details.get("keyValue") or {}).get("_id")
         text = f"{name}: there is a record with the key {key!r} already"

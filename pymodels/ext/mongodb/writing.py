@@ -16,9 +16,10 @@ from bson.errors import BSONError
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo import errors as driver
 
-from pymodels import persistence
+from pymodels import expectations
 from pymodels.changes import Change, Delete, Expect, Patch, Put, Revision
 from pymodels.errors import ValidationError
+from pymodels.expectations import check_expectation, not_there
 from pymodels.ext.mongodb.client import OPTIONS, is_too_large
 from pymodels.ext.mongodb.documents import (
     from_document,
@@ -30,7 +31,6 @@ from pymodels.ext.mongodb.failures import Taken, taken, value_taken
 from pymodels.ext.mongodb.guarding import unchanged
 from pymodels.ext.mongodb.values import ABSENT_MARK, EXTRA, TOUCHED, Version, identical
 from pymodels.schema import Schema
-from pymodels.storage import check_expectation, not_there
 
 if TYPE_CHECKING:
     from pymodels.ext.mongodb.storage import Storage
@@ -90,7 +90,7 @@ def write_one(storage: Storage, change: Change) -> bool:
     if isinstance(change, Delete):
         if change.expect is Expect.ABSENT:
             if collection.find_one(mine, {"_id": 1}) is not None:
-                raise persistence.taken(change)
+                raise expectations.taken(change)
             return True
         deleted = collection.delete_one(mine).deleted_count
         return bool(deleted) or _is_settled(change)
