@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pymodels import DuplicateKey, Field, Model, SettingsError, StorageBusy, get_storage
-from pymodels.ext.lmdb.snapshots import WriteBatch
+from pymodels.ext.lmdb.writing import WriteBatch
 
 
 class Entry(Model):

@@ -17,7 +17,8 @@ import lmdb
 
 from pymodels.errors import SettingsError
 from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
-from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot, WriteBatch
+from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot
+from pymodels.ext.lmdb.writing import WriteBatch
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
 from pymodels.tables import META, Batch

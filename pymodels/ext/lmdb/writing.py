@@ -1,0 +1,206 @@
+"""LMDB's write transactions as the batches that a byte store writes with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import lmdb
+
+from pymodels.ext.lmdb.environment import Environment
+from pymodels.ext.lmdb.snapshots import Snapshot
+from pymodels.tables import INDEX
+
+
+class WriteBatch(Snapshot):
+    """One write transaction; LMDB lets one in at a time, over all processes."""
+
+    __slots__ = ("_done", "_known", "_made")
+
+    def __init__(self, shared: Environment) -> None:
+        self._made: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
+        self._done = False
+        self._shared = shared
+        self._begin()
+
+    @property
+    def stamp(self) -> int | None:
+        return None  # what is written here has no number yet
+
+    def _begin(self) -> None:
+        self._opened = self._shared.opened
+        try:
+            self._transaction = self._shared.handle.begin(write=True)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def _handle(self, table: str) -> Any | None:
+        known = self._known.get(table)
+        if known is not None:
+            return known
+        made = self._made.get(table)
+        if made is None:
+            found = self._shared.tables.get(table)
+            if found is not None and found.number <= self._opened:
+                made = found.handle
+            else:
+                made = self._open_here(table, create=False)
+        if made is not None:
+            self._known[table] = made
+        return made
+
+    def _open_here(self, table: str, *, create: bool) -> Any | None:
+        """Open, for this transaction, a table that the process has not used before it began."""
+        try:
+            made = self._shared.handle.open_db(
+                table.encode(),
+                txn=self._transaction,
+                create=create,
+                dupsort=table.startswith(INDEX),
+            )
+        except lmdb.NotFoundError:
+            return None
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        self._made[table] = made
+        return made
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            self._transaction.put(key, value, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            if len(pairs) == 1:
+                key, value = pairs[0]
+                is_new = self._transaction.put(key, value, db=handle, overwrite=False)
+                return None if is_new else key
+            with self._transaction.cursor(handle) as cursor:
+                follows = not cursor.last() or cursor.key() < pairs[0][0]
+                if not follows:
+                    taken = cursor.getmulti([key for key, _ in pairs])
+                    if taken:
+                        return taken[0][0]
+                cursor.putmulti(pairs, append=follows)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return None
+
+    def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                cursor.putmulti(pairs)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def delete(self, table: str, key: bytes) -> None:
+        handle = self._handle(table)
+        if handle is not None:
+            try:
+                self._transaction.delete(key, db=handle)
+            except lmdb.Error as error:
+                self._shared.fail(error)
+
+    def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            handle = self._open_here(table, create=True)
+        try:
+            if len(pairs) == 1:
+                self._transaction.put(*pairs[0], db=handle)
+                return
+            with self._transaction.cursor(handle) as cursor:
+                follows = not cursor.last() or cursor.item() < pairs[0]
+                cursor.putmulti(pairs, append=follows)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        try:
+            for entry, key in pairs:
+                self._transaction.delete(entry, key, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def drop(self, table: str) -> None:
+        handle = self._handle(table)
+        if handle is not None:
+            try:
+                # Emptied, not deleted: other threads and processes may have it open.
+                self._transaction.drop(handle, delete=False)
+            except lmdb.Error as error:
+                self._shared.fail(error)
+
+    def nested(self) -> WriteBatch:
+        """Begin a batch inside this one; it sees what this one has written."""
+        return _NestedBatch(self)
+
+    def commit(self) -> None:
+        if self._shared.pid != os.getpid():
+            self._shared.fail(lmdb.Error("a batch of another process"))
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            self._made_known(keep=False)
+            self._shared.fail(error)
+        self._made_known(keep=True)
+        self._shared.fill_up()
+
+    def rollback(self) -> None:
+        if not self._done:
+            self._abort()
+            self._made_known(keep=False)
+
+    def _made_known(self, *, keep: bool) -> None:
+        self._done = True
+        if keep:
+            for name, handle in self._made.items():
+                self._shared.keep_table(name, handle)
+
+
+class _NestedBatch(WriteBatch):
+    """A write transaction inside another one, which ends without a word to the disk."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: WriteBatch) -> None:
+        self._outer = outer
+        super().__init__(outer._shared)
+        self._opened = outer._opened
+        self._made = outer._made
+
+    def _begin(self) -> None:
+        try:
+            self._transaction = self._shared.handle.begin(
+                write=True, parent=self._outer._transaction
+            )
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def commit(self) -> None:
+        self._done = True
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def rollback(self) -> None:
+        if not self._done:
+            self._done = True
+            self._abort()
