@@ -12,6 +12,7 @@ import msgspec
 from pymodels import maintenance
 from pymodels.catalog import Catalog, add_entries, change_entries, declared_unique, remember
 from pymodels.changes import Change, Delete, Expect, Patch, Put
+from pymodels.concurrency import Turn, prepared_elsewhere
 from pymodels.entries import Entries, EntryReader
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.expectations import check_expectation
@@ -19,6 +20,7 @@ from pymodels.expectations import taken as key_is_taken
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
+from pymodels.storage import Prepared
 from pymodels.tables import (
     FORMAT,
     META,
@@ -368,3 +370,34 @@ def _leaves_alone(change: Change, names: frozenset[str]) -> bool:
         or any(path[0] in names for path in change.unset)
         or any(path[0] in names for path in change.operations)
     )
+
+
+class PreparedBatch(Prepared):
+    """A batch, and the turn that others wait for until it has ended."""
+
+    def __init__(self, storage: KeyValueStorage, turn: Turn) -> None:
+        self.batch = storage.batch()
+        self._storage = storage
+        self._turn = turn
+        self.has_changes = False
+
+    def carry_out(self, changes: Sequence[Change]) -> None:
+        self.has_changes = BatchWriter(self._storage, self.batch).write(changes)
+
+    def commit(self) -> None:
+        if self._turn.is_inherited:
+            raise prepared_elsewhere(self._storage.name)
+        try:
+            if self.has_changes:
+                self.batch.commit()
+            else:  # what only asserts leaves the revision as it was
+                self.batch.rollback()
+        finally:
+            self._turn.release()
+
+    def rollback(self) -> None:
+        if not self._turn.is_inherited:  # else it is for the parent to end it
+            try:
+                self.batch.rollback()
+            finally:
+                self._turn.release()

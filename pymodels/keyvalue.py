@@ -17,7 +17,7 @@ import msgspec
 
 from pymodels import conditions, maintenance
 from pymodels.advice import suggestion
-from pymodels.batches import BatchWriter, check_key, check_name, schemas_of
+from pymodels.batches import BatchWriter, PreparedBatch, check_key, check_name, schemas_of
 from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
 from pymodels.byindex import AllOf, AnyOf, ByIndex, InColumns, IndexOrder, InIndex, indexes_in
 from pymodels.bykey import ByKey, UniqueValue
@@ -25,7 +25,7 @@ from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change, Put
 from pymodels.choosing import choose
 from pymodels.columns import Column, column_of
-from pymodels.concurrency import Turn, WriteLock, prepared_elsewhere
+from pymodels.concurrency import WriteLock
 from pymodels.conditions import Condition
 from pymodels.errors import StorageInvalid
 from pymodels.expecting import Expectations, Sample
@@ -365,12 +365,12 @@ class KeyValueStorage(Storage):
             if schema.collection not in self.catalogs:
                 check_name(self, schema.collection)
 
-    def _begin(self, tables: AbstractSet[str] = frozenset()) -> _PreparedBatch:
+    def _begin(self, tables: AbstractSet[str] = frozenset()) -> PreparedBatch:
         turn = self.write_lock.acquire()
         try:
             if tables:
                 self.make_tables(tables)
-            return _PreparedBatch(self, turn)
+            return PreparedBatch(self, turn)
         except BaseException:
             turn.release()
             raise
@@ -482,34 +482,3 @@ def _with_indexes(view: Any) -> IndexView:
 
 def _uses_indexes(plan: Plan) -> bool:
     return isinstance(plan.native, InIndex | InColumns | AllOf | AnyOf)
-
-
-class _PreparedBatch(Prepared):
-    """A batch, and the turn that others wait for until it has ended."""
-
-    def __init__(self, storage: KeyValueStorage, turn: Turn) -> None:
-        self.batch = storage.batch()
-        self._storage = storage
-        self._turn = turn
-        self.has_changes = False
-
-    def carry_out(self, changes: Sequence[Change]) -> None:
-        self.has_changes = BatchWriter(self._storage, self.batch).write(changes)
-
-    def commit(self) -> None:
-        if self._turn.is_inherited:
-            raise prepared_elsewhere(self._storage.name)
-        try:
-            if self.has_changes:
-                self.batch.commit()
-            else:  # what only asserts leaves the revision as it was
-                self.batch.rollback()
-        finally:
-            self._turn.release()
-
-    def rollback(self) -> None:
-        if not self._turn.is_inherited:  # else it is for the parent to end it
-            try:
-                self.batch.rollback()
-            finally:
-                self._turn.release()
