@@ -50,6 +50,7 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
 
 
 _SCHEMA: Final = operator.attrgetter("schema")
+_EXPECT: Final = operator.attrgetter("expect")
 
 
 def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
@@ -109,26 +110,20 @@ class BatchWriter:
 
     def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
         """Store new records of one model all at once, if all changes are that; return the pairs."""
-        schema = changes[0].schema
-        if not self.storage.keeps_indexes:
+        if (
+            not self.storage.keeps_indexes
+            or set(map(type, changes)) != {Put}
+            or set(map(_EXPECT, changes)) != {Expect.ABSENT}
+            or len(schemas_of(changes)) > 1
+        ):
             return None
+        schema, longest = changes[0].schema, self.storage.longest_key
         encode = schema.key.encode
-        pairs: list[tuple[bytes, bytes]] = []
-        for change in changes:
-            if (
-                type(change) is not Put
-                or change.expect is not Expect.ABSENT
-                or change.schema is not schema
-            ):
-                return None
-            pairs.append((encode(change.key), change.stored))
-        longest = self.storage.longest_key
-        if longest is not None and any(len(key) > longest for key, _ in pairs):
+        puts = cast("Sequence[Put]", changes)
+        pairs = sorted([(encode(put.key), put.stored) for put in puts])
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
             return None
-        if len(pairs) > 1:
-            pairs.sort()
-            if len({key for key, _ in pairs}) < len(pairs):
-                return None
         taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
