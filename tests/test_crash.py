@@ -67,8 +67,8 @@ DURABLE: dict[str, Settings] = {
 
 ELSEWHERE = {
     "pymodels.ext.mongodb": "test_mongodb_failures.py",
-    "pymodels.ext.tokyo_cabinet": "test_tokyo_cabinet.py",
-    "pymodels.ext.tokyo_tyrant": "test_tokyo_tyrant.py",
+    "pymodels.ext.tokyo_cabinet": "test_tokyo_survival.py",
+    "pymodels.ext.tokyo_tyrant": "test_tyrant_failures.py",
 }
 """Where those are killed that keep their records in other ways, or on servers."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 import traceback
@@ -113,6 +114,7 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
 def test_a_server_that_falls_silent(frozen: Any, name: str) -> None:
     server, storage = frozen
     server.process.send_signal(signal.SIGSTOP)
+    os.waitpid(server.process.pid, os.WUNTRACED)  # until it has really stopped
     try:
         begin = time.monotonic()
         with pytest.raises(ConnectionFailed):
