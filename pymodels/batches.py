@@ -55,6 +55,8 @@ _EXPECT: Final = operator.attrgetter("expect")
 
 def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
     """Return the schemas of some changes, each once."""
+    if len(changes) == 1:
+        return {changes[0].schema}
     return dict.fromkeys(map(_SCHEMA, changes)).keys()
 
 
@@ -110,6 +112,8 @@ class BatchWriter:
 
     def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
         """Store new records of one model all at once, if all changes are that; return the pairs."""
+        if len(changes) == 1:
+            return self.insert_one(changes[0])
         if (
             not self.storage.keeps_indexes
             or set(map(type, changes)) != {Put}
@@ -127,6 +131,20 @@ class BatchWriter:
         taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
+        self.has_changes = True
+        return pairs
+
+    def insert_one(self, change: Change) -> list[tuple[bytes, bytes]] | None:
+        """Do what ``insert`` does, of a single record."""
+        if type(change) is not Put or change.expect is not Expect.ABSENT:
+            return None
+        schema, longest = change.schema, self.storage.longest_key
+        key, stored = schema.key.encode(change.key), change.stored
+        if not self.storage.keeps_indexes or (longest is not None and len(key) > longest):
+            return None
+        pairs = [(key, stored)]
+        if cast("IndexBatch", self.batch).insert(schema.table, pairs) is not None:
+            raise key_is_taken(change)
         self.has_changes = True
         return pairs
 
@@ -265,7 +283,8 @@ class BatchWriter:
         if catalog.unique:
             self.update_unique(catalog, [(key, schema, None, stored) for key, stored in pairs])
         if catalog.ordered:
-            come, spread = catalog.entries.read_all(pairs)
+            read = catalog.entries.read_one if len(pairs) == 1 else catalog.entries.read_all
+            come, spread = read(pairs)
             self.put_entries(catalog, schema.collection, [()] * len(come), come, spread)
 
     def index_moved(self, catalog: Catalog, collection: str) -> None:

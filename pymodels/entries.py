@@ -103,6 +103,22 @@ class EntryReader:
             for index in indexes
         ]
 
+    def read_one(
+        self, pairs: Sequence[tuple[bytes, bytes]]
+    ) -> tuple[list[list[tuple[bytes, bytes]]], set[int]]:
+        """Do what ``read_all`` does, of a single record."""
+        ((key, stored),) = pairs
+        found: list[list[tuple[bytes, bytes]]] = []
+        spread: set[int] = set()
+        for number, entries in enumerate(self.read(stored)):
+            if len(entries) == 1:
+                found.append([(entries[0], key)])
+                continue
+            if entries:
+                spread.add(number)
+            found.append(sorted([(entry, key) for entry in entries]))
+        return found, spread
+
     def read_all(
         self, pairs: Sequence[tuple[bytes, bytes]]
     ) -> tuple[list[list[tuple[bytes, bytes]]], set[int]]:
@@ -154,6 +170,8 @@ class EntryReader:
             seen, known = self.codes[number], self._known[number]
             if pairs and self._is_simple[number]:
                 first, last = pairs[0][0][0], pairs[-1][0][0]
+                if first == last and first in known[0] and len(known) == 1:
+                    continue
                 # In an order, those between two that are the same are the same as well.
                 seen[0].update((first,) if first == last else {entry[0] for entry, _ in pairs})
             is_spread = index.spread or number in several

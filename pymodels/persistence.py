@@ -93,18 +93,12 @@ def save(
 
     *unknown* are undeclared fields of a new record, for a copy to take along.
     """
-    from pymodels.models import Model
-
     target, home = storage.current, storage.home
     models: set[Any] = set(map(type, instances))
-    has_before = has_after = False
     for model in models:
-        check_supported(model._schema, home)
-        has_before = has_before or model.before_save is not Model.before_save
-        has_after = has_after or model.after_save is not Model.after_save
-    if has_before:
-        for instance in instances:
-            instance.before_save()
+        check_supported(model.__schema__, home)
+    for instance in instances:
+        instance.before_save()
     prepared = _prepare(instances, target, check=check, replace=replace, unknown=unknown or {})
     changes = [change for change in prepared if change is not None]
     target.check_writable()
@@ -121,9 +115,8 @@ def save(
                 instance._storage = home
             elif type(change) is Patch and change.made is not None:
                 instance._stored = change.made[1]
-    if has_after:
-        for instance, change in zip(instances, prepared, strict=True):
-            instance.after_save(type(change) is Put)
+    for instance, change in zip(instances, prepared, strict=True):
+        instance.after_save(type(change) is Put)
     return len(changes)
 
 
