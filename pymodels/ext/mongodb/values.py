@@ -34,6 +34,8 @@ from pymodels.kinds import SetMembers
 EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - BSON's own dates are UTC without a zone
 EPOCH_IN_UTC: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The difference to one and the sum with the other takes a third of the time of replace().
+_NO_TIME: Final = timedelta(0)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 EXTRA: Final = "_pymodels"
 """The top-level name under which a record keeps what BSON has no place for."""
@@ -274,8 +276,10 @@ def restore(document: dict[str, Any], extra: Any) -> None:
         return
     for name, full in kept.items():
         moment = document.get(name)
-        if type(moment) is datetime and micros(moment) == full // 1000 * 1000:
-            document[name] = EPOCH + timedelta(microseconds=full)
+        if type(moment) is datetime:
+            exact = EPOCH + timedelta(0, 0, full)
+            if _NO_TIME <= exact - moment < _MILLISECOND:  # a date itself has whole milliseconds
+                document[name] = exact
 
 
 # --- comparing ------------------------------------------------------------------------------
