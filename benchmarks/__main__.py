@@ -78,7 +78,7 @@ def _ratios(timings: Sequence[Timing]) -> str:
             (
                 one.step.title,
                 f"{one.each(base):,.1f}",
-                f"{one.step.target:g}",
+                f"{one.step.target:g}" if one.step.target else "",
                 *(f"{one.ratio(other, base):,.2f}" for other in others),
             )
             for one in timings
