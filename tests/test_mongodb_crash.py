@@ -54,7 +54,7 @@ class Ledger:
         ]
 
 
-def write(writer: int, uri: str, path: Path, last: Any, finished: Any) -> None:
+def write(writer: int, uri: str, path: Path, last: Any, lost: Any, finished: Any) -> None:
     """Insert, update and delete until all is finished; then say what has to be there."""
     chance, ledger = random.Random(writer), Ledger()
     again = {"retryWrites": writer % 2 == 0}  # the others see every failure
@@ -84,6 +84,7 @@ def write(writer: int, uri: str, path: Path, last: Any, finished: Any) -> None:
                 storage.delete_many(Entry, keys)
         except ConnectionFailed:
             ledger.doubt(keys, new)
+            lost.set()
             time.sleep(0.05)
         else:
             ledger.know(keys, new)
@@ -94,10 +95,11 @@ def write(writer: int, uri: str, path: Path, last: Any, finished: Any) -> None:
 def test_what_was_acknowledged_survives(tmp_path: Path) -> None:
     server = Server(flags=("--journalCommitInterval", "20"))
     context = multiprocessing.get_context("fork")
-    last, finished = context.Array("d", PROCESSES), context.Event()
+    last: Any = context.Array("d", PROCESSES)
+    lost, finished = context.Event(), context.Event()
     writers: list[Any] = [
         context.Process(
-            target=write, args=(number, server.uri, tmp_path, last, finished), daemon=True
+            target=write, args=(number, server.uri, tmp_path, last, lost, finished), daemon=True
         )
         for number in range(PROCESSES)
     ]
@@ -114,10 +116,12 @@ def test_what_was_acknowledged_survives(tmp_path: Path) -> None:
         for one in writers:
             one.start()
         wait_for_all_since(0)
-        for _ in range(KILLS):
+        kills, begin = 0, time.monotonic()
+        while kills < KILLS or not lost.is_set():  # a kill may fall between two writes
+            assert time.monotonic() < begin + SECONDS + PATIENCE
             time.sleep(SECONDS / KILLS)
             server.kill()
-            killed = time.monotonic()
+            kills, killed = kills + 1, time.monotonic()
             server.start()
             wait_for_all_since(killed)
         finished.set()
