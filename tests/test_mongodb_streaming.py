@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pymongo.monitoring import CommandListener
 
-from pymodels import Field, Model
+from pymodels import Field, Model, StorageFull
+from pymodels.ext.mongodb import ObjectId, met
+from pymodels.keys import KEY_KINDS
+from pymodels.testing.running import in_child
 from tests.mongodb_server import open_storage
 
 COUNT = 2_250
@@ -109,8 +116,12 @@ def test_a_page_brings_no_more_than_is_on_it(
     assert heard.brought == brought
 
 
-def test_what_moves_in_an_order_comes_once(storage: Any) -> None:
+@pytest.mark.parametrize("held", [met.HELD, 50])
+def test_what_moves_in_an_order_comes_once(
+    storage: Any, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A record that is changed in the loop moves to the end of the index that is read."""
+    monkeypatch.setattr(met, "HELD", held)
     seen = []
     for one in Reading.objects(storage).where(place="0").order_by("place"):
         seen.append(one.pk)
@@ -122,3 +133,50 @@ def test_what_moves_in_an_order_comes_once(storage: Any) -> None:
             Reading.objects(storage).where(pk=one.pk).update(place="99")
     assert len(seen) == len(set(seen)) == len(range(0, COUNT, 7))
     assert len(seen_again) == len(set(seen_again)) == COUNT
+
+
+HELD = 2_000
+MOST = 8 * HELD
+MAKERS = {
+    str: lambda n: f"key-{n}",
+    int: lambda n: n - 1_000,
+    UUID: lambda n: UUID(int=n << 64),
+    ObjectId: lambda n: ObjectId(n.to_bytes(12, "big")),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_keys_that_were_met_are_known_in_constant_memory(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(met, "HELD", HELD)
+    make = MAKERS[kind]
+    known = met.MetKeys(KEY_KINDS[kind].encode, "here")
+    tracemalloc.start()
+    try:
+        for n in range(0, MOST, 2):
+            assert known.is_new(make(n))
+        held = tracemalloc.get_traced_memory()[1]
+        for n in range(0, MOST, 2):
+            assert known.is_new(make(n + 1))
+            assert not known.is_new(make(MOST - 2 - n))
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * held
+    finally:
+        tracemalloc.stop()
+        known.close()
+
+
+def test_no_room_for_the_keys_that_were_met() -> None:
+    def work() -> str:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        known = met.MetKeys(str.encode, "mongodb here/shop")
+        keys = map("{:040}".format, range(1_000_000))
+        with pytest.raises(StorageFull) as caught:
+            all(map(known.is_new, keys))
+        assert caught.value.__cause__ is not None
+        return str(caught.value)
+
+    message = in_child(work)
+    assert message.startswith("mongodb here/shop: ")
+    assert "TMPDIR" in message

@@ -12,6 +12,7 @@ from pymodels.errors import StorageClosed, StorageError
 from pymodels.ext.mongodb import client as clients
 from pymodels.ext.mongodb.documents import from_document, key_reader
 from pymodels.ext.mongodb.filters import Filter
+from pymodels.ext.mongodb.met import MetKeys
 from pymodels.ext.mongodb.paths import is_known
 from pymodels.ext.mongodb.values import EXTRA, restore
 from pymodels.planning import Pair, Plan, matcher
@@ -58,7 +59,7 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
     pid = os.getpid()
     read_key = key_reader(plan.schema, storage.name)
     wanted = plan.schema.key.type
-    seen, is_sure = None if session is not None else _seen(plan), _sure(storage, plan)
+    met, is_sure = _met(storage, plan, session), _sure(storage, plan)
     last: Any = None
     with storage.named_errors():
         found = cursor(storage, plan, session)
@@ -76,31 +77,32 @@ def rows(storage: Storage, plan: Plan, session: Any) -> Iterator[Pair]:
                     restore(document, document.pop(EXTRA))
                 if type(key) is not wanted:
                     key = read_key(key)
-                if seen is None:
+                if met is None:
                     if key == last:
                         continue
                     last = key
-                elif key in seen:
+                elif not met.is_new(key):
                     continue
-                else:
-                    seen.add(key)
                 if is_sure is None or is_sure(key, document):
                     yield key, document
         finally:
             if os.getpid() == pid:
                 found.close()
+                if met is not None:
+                    met.close()
             else:
-                clients.keep(found)
+                clients.keep((found, met))
 
 
-def _seen(plan: Plan) -> set[Any] | None:
+def _met(storage: Storage, plan: Plan, session: Any) -> MetKeys | None:
     """Return where to note keys, if a record that changes meanwhile could be met twice.
 
-    Not asked for what is read in a session, where nothing changes meanwhile.
+    Not so in a session, where nothing changes meanwhile.
     """
-    if plan.native_order is None:
-        return None if plan.native is None else set()
-    return None if plan.native_order[0][0] == "_id" else set()
+    order = plan.native_order
+    if session is not None or (plan.native is None if order is None else order[0][0] == "_id"):
+        return None
+    return MetKeys(plan.schema.key.encode, storage.name)
 
 
 def _sure(storage: Storage, plan: Plan) -> Callable[[Any, Any], bool] | None:
