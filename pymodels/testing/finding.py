@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymodels import Path
+from pymodels import Field, Model, Path
 from pymodels.conditions import Condition, lookups_in
 from pymodels.lookups import LOOKUPS, lookup
 from pymodels.storage import Storage
@@ -16,6 +16,12 @@ from pymodels.testing.expected import (
     expected_numbered,
     expected_samples,
 )
+
+
+class Squares(Model):
+    """Lists in lists."""
+
+    rows: Field[list[list[dict[str, int]]]] = Field(default_factory=list)
 
 
 class LookupTests(AsksSamples):
@@ -113,6 +119,25 @@ class LookupTests(AsksSamples):
             check(differences(~condition, others, expected.others(wanted)))
         finally:
             del LOOKUPS["ends_in_three"]
+
+    def test_paths_lead_through_lists_in_lists(self, storage: Storage) -> None:
+        rows = {"a": [[{"n": 1}], [{"n": 5}, {}]], "b": [[{"n": 2}]], "c": [[], [{}]], "d": []}
+        storage.save_all([Squares(pk=key, rows=value) for key, value in rows.items()])
+        objects = Squares.objects(storage)
+        for wanted, lookups in (
+            (["a"], {"rows__n": 5}),
+            (["a", "b"], {"rows__n__gte": 2}),
+            (["a", "b"], {"rows__n__in": [1, 2]}),
+            (["a", "c", "d"], {"rows__n": None}),
+            (["a", "b"], {"rows__n__exists": True}),
+            (["a"], {"rows__1__n": 5}),
+            ([], {"rows__n__gt": 5}),
+        ):
+            assert keys_of(objects.where(**lookups)) == wanted, lookups
+            others = [key for key in rows if key not in wanted]
+            assert keys_of(objects.where_not(**lookups)) == others, lookups
+        assert objects.where(rows__n=2).update(rows=[[], [{"n": 9}]]) == 1
+        assert objects.where(rows__n__gt=4).delete() == 2
 
     def test_in_takes_a_query(self, loaded: Storage) -> None:
         objects, friends = Sample.objects(loaded), Friend.objects(loaded)

@@ -13,7 +13,7 @@ from bson.objectid import ObjectId
 
 from pymodels.ext.mongodb.codec import is_naive, is_scalar
 from pymodels.ext.mongodb.values import EXTRA, PREFIX
-from pymodels.kinds import Kind, Structured, is_index
+from pymodels.kinds import Kind, Structured, array_in, is_index
 from pymodels.schema import Place
 from pymodels.values import ARRAYS
 
@@ -125,9 +125,10 @@ def way_to(place: Place) -> Way | None:
         if kind is None or kind.is_open:
             return None
         if kind.families & ARRAYS:
-            if is_index(part) or len(kind.families) > 1:
+            array = array_in(kind)
+            if is_index(part) or len(kind.families) > 1 or array is None:
                 return None
-            rest = _through(kind.child(part), place.inside[position + 1 :])
+            rest = _through(array.item, place.inside[position:])
             if rest is None or not is_scalar(place.kind):
                 return None
             listed = ".".join(names[: position + 1])
