@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -49,7 +49,8 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
             (_OPEN if kind.is_open else kind).check(operand)
         except Unfit as error:
             raise _refuse(path, error.reason) from None
-        return operand
+        # To Python, a moment that a zone skips or has twice equals none of another zone.
+        return operand if operand.tzinfo is None else operand.astimezone(UTC)
     if type(operand) in ADDED and family(operand) in kind.families:
         return operand
     if type(operand) is int:

@@ -6,7 +6,7 @@ is total: any value that a record can hold has a family and an order key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -32,8 +32,11 @@ def _mapping_key(value: Mapping[str, Any]) -> OrderKey:
 
 
 def _instant_key(value: datetime) -> OrderKey:
-    # A naive value comes from a field that holds naive values only, so any fixed zone serves.
-    return (_INSTANT, value if value.tzinfo else value.replace(tzinfo=UTC), 1)
+    if value.tzinfo is not UTC:
+        # A naive value comes from a field that holds naive values only, so any fixed zone serves.
+        # To Python, a moment that a zone skips or has twice equals none of another zone.
+        value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return (_INSTANT, value, 1)
 
 
 _KEYS: Final[dict[type, Callable[[Any], OrderKey]]] = {

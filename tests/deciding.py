@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -15,6 +15,19 @@ from pymodels.messagepack import MessagePack
 GONE: Any = object()
 CODEC = MessagePack()
 SOON = datetime(2024, 2, 29, 23, 30, tzinfo=UTC)
+
+
+class Changing(tzinfo):
+    """A zone that sets its clocks back by an hour, all the time: each moment of it comes twice."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        return timedelta(hours=1 if moment is not None and moment.fold else 2)
+
+    def dst(self, moment: datetime | None) -> timedelta:
+        return timedelta(0)
+
+
+CHANGING = Changing()
 
 
 class Size(Enum):

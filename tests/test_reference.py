@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from pymodels.lookups import LOOKUPS
-from tests.deciding import GONE, SOON, of_open
+from tests.deciding import CHANGING, GONE, SOON, of_open
 
 # --- the table of values --------------------------------------------------------------------
 
@@ -34,6 +34,8 @@ EQUAL = [
         datetime(2024, 3, 1, tzinfo=UTC),
         datetime(2024, 3, 1, 2, tzinfo=timezone(timedelta(hours=2))),
     ),
+    (datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 1, 2, tzinfo=CHANGING)),
+    (datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 1, 1, tzinfo=CHANGING, fold=1)),
     (timedelta(days=1), timedelta(hours=24)),
     ("é", "\u00e9"),
 ]

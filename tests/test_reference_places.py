@@ -16,7 +16,7 @@ from pymodels.lookups import LOOKUPS
 from pymodels.testing import asking
 from pymodels.testing.corpus import Sample
 from pymodels.testing.expected import expected_samples
-from tests.deciding import CODEC, GONE, SOON, Part, Size, Thing, Town, decide, of_field
+from tests.deciding import CHANGING, CODEC, GONE, SOON, Part, Size, Thing, Town, decide, of_field
 
 # --- declared places ------------------------------------------------------------------------
 
@@ -56,6 +56,10 @@ DECLARED = [
     ("flag", None, "equals", False, False),
     ("when", SOON, "gt", SOON - timedelta(microseconds=1), True),
     ("when", SOON.astimezone(timezone(timedelta(hours=3))), "day", 29, True),
+    ("when", SOON, "equals", datetime(2024, 3, 1, 1, 30, tzinfo=CHANGING), True),
+    ("when", SOON, "in", [datetime(2024, 3, 1, 0, 30, tzinfo=CHANGING, fold=1)], True),
+    ("when", SOON, "lt", datetime(2024, 3, 1, 1, 30, tzinfo=CHANGING, fold=1), True),
+    ("when", SOON, "gte", datetime(2024, 3, 1, 0, 30, tzinfo=CHANGING, fold=1), True),
     ("day", date(2024, 2, 29), "lt", date(2024, 3, 1), True),
     ("day", date(2024, 2, 29), "month", 2, True),
     ("size", Size.SMALL, "equals", Size.SMALL, True),
