@@ -19,7 +19,7 @@ from pymodels.conditions import And, Condition, Lookup, Not, Or, lookups_in
 from pymodels.kinds import Choice, Scalar, Structured, Union, is_index
 from pymodels.lookups import LOOKUPS
 from pymodels.schema import Place
-from pymodels.values import ABSENT, NULLS, family, is_array, order_key
+from pymodels.values import ABSENT, NULLS, family, in_order, is_array, order_key
 
 Predicate: TypeAlias = Callable[[Any, Any], bool]
 _TWO_FORMS: Final = frozenset({"uuid", "instant"})
@@ -232,7 +232,7 @@ def leaves(value: Any, parts: tuple[str, ...]) -> Iterator[Any]:
             if is_index(part) and type(value) is not set:
                 value = value[int(part)] if int(part) < len(value) else ABSENT
             elif value:
-                for member in value:
+                for member in in_order(value):
                     yield from leaves(member, parts[position:])
                 return
             else:
@@ -265,7 +265,7 @@ def _has_no(part: str, value: Any) -> bool:
 def _members_reached(value: Any, parts: tuple[str, ...]) -> Iterator[Any]:
     for position, part in enumerate(parts):
         if _has_no(part, value):
-            for member in value:
+            for member in in_order(value):
                 yield from _members_reached(member, parts[position:])
             return
         value = next(leaves(value, (part,)))

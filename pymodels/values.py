@@ -153,3 +153,12 @@ def family(value: Any) -> str:
 def is_array(value: Any) -> bool:
     """Tell whether *value* has members: a list, a tuple or a set."""
     return type(value) in (list, tuple, set)
+
+
+def in_order(array: Any) -> Iterable[Any]:
+    """Return the members of a list, set or tuple in their order: those of a set by value.
+
+    >>> in_order({"b", "c", "a"})
+    ['a', 'b', 'c']
+    """
+    return sorted(array, key=order_key) if type(array) is set else array

@@ -81,6 +81,16 @@ class QueryTests(LookupTests, OrderTests):
             seen = {rank(value) for (value,) in Sample.objects(loaded).select(name)}
             assert set(ranks) == seen, name
 
+    def test_members_of_a_set_come_in_their_order(self, storage: Storage) -> None:
+        pairs = {(number, "x") for number in range(-20, 20)}
+        storage.save_all([Sample(pk=f"{n}", anything=pairs, mark=n) for n in range(3)])
+        Sample(pk="low", anything={(-21, "x"), (30, "x")}, mark=-1).save(storage)
+        objects = Sample.objects(storage)
+        (found,) = next(objects.where(mark=0).select("anything__0"))
+        assert found == list(range(-20, 20))
+        assert objects.values("anything__0") == [[-21, 30], found]
+        assert keys_of(objects.order_by("-anything__0")) == ["2", "1", "0", "low"]
+
     def test_aggregates(self, loaded: Storage) -> None:
         objects = Numbered.objects(loaded)
         values = sorted(expected_numbered().keys)
