@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
-from decimal import Context, Decimal
+from decimal import Context, Decimal, Overflow
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -213,11 +213,21 @@ def _exact(numbers: list[Any], kinds: set[type]) -> Fraction:
 
 
 def _in_kind(exact: Fraction, kinds: set[type]) -> Any:
-    """Return an exact number as the widest kind among those it was made of."""
-    if Decimal in kinds:
-        return _DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
-    if float in kinds or exact.denominator != 1:
-        return exact.numerator / exact.denominator
+    """Return an exact number as the widest kind among those it was made of.
+
+    Raises ``QueryError`` where it lies beyond what that kind can hold.
+    """
+    kind = Decimal if Decimal in kinds else float
+    try:
+        if kind is Decimal:
+            return _DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+        if float in kinds or exact.denominator != 1:
+            return exact.numerator / exact.denominator
+    except (OverflowError, Overflow) as error:
+        raise QueryError(
+            f"the result is greater than any {kind.__name__}: group_by() or where() make it a sum "
+            "of fewer records, and select() reads the numbers themselves"
+        ) from error
     return int(exact)
 
 

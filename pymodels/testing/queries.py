@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pymodels import Model, MultipleFound, RecordNotFound
+from pymodels import Model, MultipleFound, QueryError, RecordNotFound
 from pymodels.conditions import Condition
 from pymodels.query import Query
 from pymodels.storage import Storage
@@ -100,6 +100,11 @@ class QueryTests(LookupTests, OrderTests):
         nothing = objects.where(twin__in=[])
         assert (nothing.sum("twin"), nothing.avg("twin")) == (0, None)
         assert (nothing.min("twin"), nothing.max("twin")) == (None, None)
+        greatest = Sample.objects(loaded).where(real=Sample.objects(loaded).max("real"))
+        assert greatest.count() > 1
+        for ask in (greatest.sum, greatest.group_by("defaulted").sum):
+            with pytest.raises(QueryError, match="greater than any float"):
+                ask("real")
         groups = Sample.objects(loaded).group_by("flag").count()
         rows = [row[0] for row in Sample.objects(loaded).select("flag")]
         assert groups == [(flag, rows.count(flag)) for flag in (None, False, True)]
