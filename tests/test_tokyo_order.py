@@ -101,6 +101,8 @@ CONDITIONS: tuple[dict[str, Any], ...] = (
     {"text__startswith": "a"},
     {"text__in": ["a", "ab", "Z"]},
     {"number__between": (-8, 10), "kind": "b"},
+    {"pk__lte": "5"},
+    {"pk__startswith": "1"},
 )
 FIELDS = ("number", "weight", "text", "born", "done")
 

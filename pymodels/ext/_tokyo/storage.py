@@ -139,7 +139,14 @@ class TableStorage(Storage):
         plan = make_plan(self._native(schema), schema, condition, **options)
         if isinstance(plan.native_order, EngineOrder) and not is_page(plan):
             # To sort all, or what several searches find, Python reads no more than the engine.
-            return replace(plan, native_order=None, offset=plan.offset or plan.skip, skip=0)
+            return replace(
+                plan,
+                native_order=None,
+                offset=plan.offset or plan.skip,
+                limit=plan.limit if plan.most is None else plan.most,
+                skip=0,
+                most=None,
+            )
         return plan
 
     def _native(self, schema: Schema) -> TableNative:
