@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from pymodels import Field, Model, Path
 from pymodels.conditions import Condition, lookups_in
 from pymodels.lookups import LOOKUPS, lookup
 from pymodels.storage import Storage
-from pymodels.testing import asking
+from pymodels.testing import asking, pools
 from pymodels.testing.answers import AsksSamples, answers, check, differences, has_nul, keys_of
 from pymodels.testing.corpus import Friend, Identified, Numbered, Sample
 from pymodels.testing.expected import (
@@ -22,6 +24,12 @@ class Squares(Model):
     """Lists in lists."""
 
     rows: Field[list[list[dict[str, int]]]] = Field(default_factory=list)
+
+
+class Mixed(Model):
+    """Numbers of every type in one field."""
+
+    number: Field[int | float | Decimal]
 
 
 class LookupTests(AsksSamples):
@@ -138,6 +146,21 @@ class LookupTests(AsksSamples):
             assert keys_of(objects.where_not(**lookups)) == others, lookups
         assert objects.where(rows__n=2).update(rows=[[], [{"n": 9}]]) == 1
         assert objects.where(rows__n__gt=4).delete() == 2
+
+    def test_numbers_of_every_type_in_one_field(self, storage: Storage) -> None:
+        numbers = {f"{place:02}": one for place, one in enumerate(pools.NUMBERS)}
+        storage.save_all([Mixed(pk=key, number=one) for key, one in numbers.items()])
+        exact = {key: Fraction(one) for key, one in numbers.items()}
+        for operand in pools.NUMBERS:
+            bound = Fraction(operand)
+            for lookups, wanted in (
+                ({"number": operand}, [key for key in exact if exact[key] == bound]),
+                ({"number__in": [operand]}, [key for key in exact if exact[key] == bound]),
+                ({"number__lt": operand}, [key for key in exact if exact[key] < bound]),
+                ({"number__gte": operand}, [key for key in exact if exact[key] >= bound]),
+            ):
+                found = keys_of(Mixed.objects(storage).where(**lookups))
+                check(differences(lookups, found, wanted))
 
     def test_in_takes_a_query(self, loaded: Storage) -> None:
         objects, friends = Sample.objects(loaded), Friend.objects(loaded)

@@ -92,7 +92,12 @@ def equals(way: Way, operand: Any) -> Any:
 
 def _may_equal(operand: Any, kind: Kind) -> bool:
     """Tell whether an operand without an exact stored form might equal something all the same."""
-    return family(operand) in kind.families and family(operand) != "number"
+    if family(operand) not in kind.families:
+        return False
+    if family(operand) != "number":
+        return True
+    # Beside Decimals stand floats, some of more digits than a Decimal may have.
+    return "decimal" in number_types(kind) and "float" in repr(kind.annotation)
 
 
 def is_in(way: Way, operands: Any) -> Any:
