@@ -148,11 +148,11 @@ class LookupTests(AsksSamples):
         assert objects.where(rows__n__gt=4).delete() == 2
 
     def test_numbers_of_every_type_in_one_field(self, storage: Storage) -> None:
-        numbers = {f"{place:02}": one for place, one in enumerate(pools.NUMBERS)}
+        numbers: dict[str, Any] = {f"{at:02}": one for at, one in enumerate(pools.NUMBERS)}
         storage.save_all([Mixed(pk=key, number=one) for key, one in numbers.items()])
         exact = {key: Fraction(one) for key, one in numbers.items()}
-        for operand in pools.NUMBERS:
-            bound = Fraction(operand)
+        for place, operand in numbers.items():
+            bound = exact[place]
             for lookups, wanted in (
                 ({"number": operand}, [key for key in exact if exact[key] == bound]),
                 ({"number__in": [operand]}, [key for key in exact if exact[key] == bound]),
