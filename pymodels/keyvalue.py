@@ -212,17 +212,17 @@ class KeyValueStorage(Storage):
         if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
         everything = plan.condition == conditions.EVERYTHING
-        if not everything and not _uses_indexes(plan):
+        if (plan.skip or plan.most is not None) if everything else not _uses_indexes(plan):
             return super().count(plan)
         self.check_open()
         with self.view() as view:
-            if everything and not (plan.skip or plan.most is not None):
+            if everything:
                 self._catalog_for(view, plan.schema)
                 return view.count(records_table(plan.schema.collection))
             seen = _with_indexes(view)
             seen.open(tables_of(plan))
             catalog = self._catalog_for(view, plan.schema)
-            if everything or not is_up_to_date(plan, catalog):
+            if not is_up_to_date(plan, catalog):
                 return super().count(plan)
             if isinstance(plan.native, InColumns):
                 return count_matching(self, seen, plan)
