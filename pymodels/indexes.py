@@ -119,12 +119,17 @@ def _plain(key: Any) -> Any:
 def duplicate(
     collection: str, fields: Sequence[str], values: Sequence[Any], other: Any
 ) -> DuplicateKey:
-    """Return the error for a unique value that another record has."""
+    """Return the error for a unique value that the record *other* has; None: it is not known.
+
+    >>> print(duplicate("person", ["name"], ["Ann"], None))
+    person: name must be unique, and 'Ann' is taken by another record
+    """
     names = ", ".join(fields)
     shown = ", ".join(map(repr, values))
     value = values[0] if len(values) == 1 else tuple(values)
+    whose = "another record" if other is None else f"the record {other!r}"
     return DuplicateKey(
-        f"{collection}: {names} must be unique, and {shown} is taken by the record {other!r}",
+        f"{collection}: {names} must be unique, and {shown} is taken by {whose}",
         collection,
         names,
         value,
