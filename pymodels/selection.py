@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pymodels.storage import Storage
 
 M = TypeVar("M", bound="Model")
+
+_FARTHEST: Final = 2**62
+"""No store holds as many records, and no engine counts much farther."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -203,7 +206,9 @@ class Selection(Generic[M]):
         if limit is not None:
             left = max(0, limit - start)
             length = left if length is None else min(length, left)
-        return self._with(offset=self._asked.offset + start, limit=length)
+        if length is not None and length > _FARTHEST:
+            length = None
+        return self._with(offset=min(self._asked.offset + start, _FARTHEST), limit=length)
 
     # --- relations --------------------------------------------------------------------------
 

@@ -44,6 +44,19 @@ class QueryTests(LookupTests, OrderTests):
                 with pytest.raises(RecordNotFound):
                     query.last()
 
+    def test_pages_of_everything_and_far_away(self, loaded: Storage) -> None:
+        keys = expected_numbered().keys
+        objects = Numbered.objects(loaded)
+        for query in (objects, objects.order_by("twin"), objects.where(twin__exists=True)):
+            assert query[3:7].count() == 4
+            assert query[3:].count() == len(keys) - 3
+            for far in (10**9, 2**31 - 1, 2**31, 2**32 + 1, 2**63 - 1, 2**63, 10**30):
+                assert keys_of(query[2:far]) == keys[2:], far
+                assert query[2:far].count() == len(keys) - 2
+                assert not query[far:]
+                assert keys_of(query[far:]) == keys_of(query[far : far + 1]) == []
+                assert query[far:].count() == 0
+
     def test_get_finds_one_record(self, loaded: Storage) -> None:
         objects = Numbered.objects(loaded)
         assert objects.get(2**53 + 1).twin == 2**53 + 1

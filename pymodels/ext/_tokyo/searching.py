@@ -16,6 +16,9 @@ Columns = dict[bytes, bytes]
 EVERYTHING: Final = Search(((),))
 MISFIT: Final = Search(((Cond(MISFITS, "STRBW", b"|"),),), frozenset({MISFITS}))
 
+_MOST: Final = 10**9
+"""How far the engine is let count: it adds two such numbers in 32 bits."""
+
 _NEGATED: Final = "~"
 _WITHOUT_INDEX: Final = "+"
 
@@ -114,7 +117,10 @@ class Table:
         """Return the keys that are asked for."""
         queries = [self._steps(request, conds) for conds in request.search.searches]
         if request.is_engines:
-            return self.ask(queries, request.order, request.skip, request.most)
+            skip, most = request.skip, request.most
+            if skip > _MOST:
+                return []
+            return self.ask(queries, request.order, skip, None if (most or 0) > _MOST else most)
         return request.finished(self.ask(queries))
 
     def explain(self, request: Request) -> str:
