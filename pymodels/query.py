@@ -195,13 +195,11 @@ class Query(Selection[M]):
 
     def in_bulk(self, keys: Iterable[Any]) -> dict[Any, M]:
         """Return the records under *keys* that meet the conditions, by key."""
-        if isinstance(keys, str | bytes):
-            raise UsageError(f"in_bulk takes a list of keys, not {keys!r}")
-        wanted = [self._schema.check_key(key) for key in keys]
+        wanted = self._schema.check_keys(keys)
         if self._asked.condition is self._schema.must and self._asked.prefetch is None:
             return self._storage.get_many(self._model, wanted)
         found = {instance.pk: instance for instance in self.where(pk__in=wanted)}
-        return {key: found[key] for key in dict.fromkeys(wanted) if key in found}
+        return {key: found[key] for key in wanted if key in found}
 
     # --- values -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pymodels import conditions, expressions
 from pymodels.checks import Unfit
 from pymodels.conditions import Condition, Lookup
-from pymodels.errors import OperandInvalid, QueryError, UnknownField
+from pymodels.errors import OperandInvalid, QueryError, UnknownField, UsageError
 from pymodels.fields import FieldOptions
 from pymodels.keys import KeyKind
 from pymodels.kinds import Kind, Null, Open, Scalar, Union, is_index
@@ -150,6 +150,24 @@ class Schema:
         return known[1]
 
     # --- keys -------------------------------------------------------------------------------
+
+    def check_keys(self, keys: Iterable[Any]) -> list[Any]:
+        """Return *keys* as ``check_key`` does, each once; raise ``UsageError`` if they are no list.
+
+        >>> from pymodels import Model
+        >>> class Person(Model): ...
+        >>> Person.__schema__.check_keys(["a", "b", "a"])
+        ['a', 'b']
+        >>> Person.__schema__.check_keys("ab")
+        Traceback (most recent call last):
+        ...
+        pymodels.errors.UsageError: Person: these are no several keys: 'ab'; give a list, ['ab']
+        """
+        if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+            raise UsageError(
+                f"{self.name}: these are no several keys: {keys!r}; give a list, [{keys!r}]"
+            )
+        return list(dict.fromkeys(map(self.check_key, keys)))
 
     def check_key(self, key: Any) -> Any:
         """Return *key*, or the key of the instance that it is; raise ``OperandInvalid`` if neither.
@@ -345,3 +363,17 @@ def _keys(operand: Any, target: Schema) -> Any:
     if isinstance(operand, list | tuple | set | frozenset):
         return [_keys(one, target) for one in operand]
     return operand
+
+
+def schema_of(model: Any) -> Schema:
+    """Return what *model* declares; raise ``UsageError`` for what is no model.
+
+    >>> schema_of("Person")
+    Traceback (most recent call last):
+    ...
+    pymodels.errors.UsageError: 'Person' is no model: give the class itself
+    """
+    if isinstance(model, type) and "__declared__" in vars(model):
+        found: Schema = model.__schema__  # type: ignore[attr-defined]
+        return found
+    raise UsageError(f"{model!r} is no model: give the class itself")

@@ -30,7 +30,7 @@ from pymodels.errors import (
 from pymodels.keys import KeyKind, other_keys
 from pymodels.messagepack import MessagePack
 from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
-from pymodels.schema import Place, Schema
+from pymodels.schema import Place, Schema, schema_of
 
 if TYPE_CHECKING:
     from pymodels.columns import Column
@@ -300,7 +300,10 @@ class Storage(Opened, ABC):
     def get(self, model: type[M], key: Any, default: D) -> M | D: ...
     def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
         """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
-        schema: Schema = model._schema or model.__schema__
+        try:
+            schema: Schema = model._schema or model.__schema__
+        except AttributeError:
+            schema = schema_of(model)
         kind: Any = schema.key.type
         if kind is not str or type(key) is not str or not key or not key.isascii():
             key = schema.check_key(key)
@@ -319,8 +322,8 @@ class Storage(Opened, ABC):
 
     def get_many(self, model: type[M], keys: Iterable[Any]) -> dict[Any, M]:
         """Return the records of *model* under *keys*, by key, without those that do not exist."""
-        schema: Schema = model.__schema__
-        wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
+        schema: Schema = schema_of(model)
+        wanted = schema.check_keys(keys)
         target = self.current
         target.home.meet(schema)
         found = target.read(schema, wanted)
@@ -336,7 +339,13 @@ class Storage(Opened, ABC):
 
         With *replace* a new record may take the place of one that has its key.
         """
-        return persistence.save(list(instances), self, replace=replace)
+        if not isinstance(instances, Iterable):
+            raise UsageError(f"save_all takes a list of instances, not {instances!r}")
+        given = list(instances)
+        for kind in set(map(type, given)):
+            if not hasattr(kind, "__schema__"):
+                raise UsageError(f"save_all takes instances of models, and no {kind.__name__}")
+        return persistence.save(given, self, replace=replace)
 
     def delete_many(self, model: type[Model], keys: Iterable[Any]) -> int:
         """Delete the records of *model* under *keys* in one batch; return how many there were.
@@ -345,22 +354,22 @@ class Storage(Opened, ABC):
         """
         from pymodels import deleting
 
-        schema: Schema = model.__schema__
+        schema: Schema = schema_of(model)
         target = self.current
         target.check_writable()
-        wanted = list(dict.fromkeys(schema.check_key(key) for key in keys))
+        wanted = schema.check_keys(keys)
         return deleting.delete_keys(target, schema, wanted)
 
     def keys(self, model: type[Model]) -> Iterator[Any]:
         """Yield the keys of the records of *model*, in order."""
         target = self.current
-        schema: Schema = model.__schema__
+        schema: Schema = schema_of(model)
         for key, _ in execute(target, target.plan(schema, schema.must, names=frozenset())):
             yield key
 
     def raw(self, model: type[Model], key: Any) -> dict[str, Any]:
         """Return the record under *key* as a plain mapping, whatever the model says of it."""
-        schema: Schema = model.__schema__
+        schema: Schema = schema_of(model)
         key = schema.check_key(key)
         stored = self.current.read(schema, (key,))[0]
         if stored is None:
@@ -371,7 +380,7 @@ class Storage(Opened, ABC):
     def raw_records(self, model: type[Model]) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Yield every record of the model's collection as (key, plain mapping), in key order."""
         target = self.current
-        schema: Schema = model.__schema__
+        schema: Schema = schema_of(model)
         for key, stored in execute(target, target.plan(schema, conditions.EVERYTHING)):
             yield key, self._document(schema, key, stored)
 

@@ -68,6 +68,24 @@ class RecordTests(
 ):
     """All about records, and the storage that holds them."""
 
+    def test_keys_and_instances_come_in_lists(self, storage: Any) -> None:
+        storage.save_all([Person(pk=key, name=key) for key in "abc"])
+        for wrong in (
+            lambda: storage.delete_many(Person, "abc"),
+            lambda: storage.get_many(Person, "abc"),
+            lambda: storage.get_many(Person, None),
+            lambda: Person.objects(storage).in_bulk("abc"),
+            lambda: storage.save_all(storage.get(Person, "a")),
+            lambda: storage.save_all([Person]),
+            lambda: storage.save_all(["a"]),
+            lambda: storage.get(dict, "a"),
+            lambda: storage.delete_many("Person", ["a"]),
+            lambda: list(storage.keys(Any)),
+        ):
+            with pytest.raises(UsageError):
+                wrong()
+        assert list(storage.keys(Person)) == ["a", "b", "c"]
+
     def test_an_empty_storage_is_true_and_has_nothing(self, storage: Any) -> None:
         assert bool(storage) is True
         assert len(storage) == 0
