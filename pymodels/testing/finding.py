@@ -129,7 +129,12 @@ class LookupTests(AsksSamples):
             del LOOKUPS["ends_in_three"]
 
     def test_paths_lead_through_lists_in_lists(self, storage: Storage) -> None:
-        rows = {"a": [[{"n": 1}], [{"n": 5}, {}]], "b": [[{"n": 2}]], "c": [[], [{}]], "d": []}
+        rows: dict[str, Any] = {
+            "a": [[{"n": 1}], [{"n": 5}, {}]],
+            "b": [[{"n": 2}]],
+            "c": [[], [{}]],
+            "d": [],
+        }
         storage.save_all([Squares(pk=key, rows=value) for key, value in rows.items()])
         objects = Squares.objects(storage)
         for wanted, lookups in (
