@@ -9,11 +9,14 @@ import lmdb
 import pytest
 
 from pymodels import (
+    Field,
+    Model,
     PyModelsError,
     StorageBusy,
     StorageClosed,
     StorageReadOnly,
     TransactionError,
+    get_storage,
 )
 from pymodels.testing.people import Setting, Town
 from pymodels.testing.running import Child, in_child, in_threads
@@ -202,3 +205,20 @@ def test_the_driver_is_at_hand(filled: Path) -> None:
         assert storage.native.stat()["psize"] > 0
     with pytest.raises(PyModelsError):
         _ = storage.native
+
+
+def test_names_with_nul_are_names_of_their_own(tmp_path: Path) -> None:
+    class Short(Model, collection="a", indexes=["bag__k", "bag__k\0x"]):
+        bag: Field[dict[str, int]] = Field(default_factory=dict)
+
+    class Long(Model, collection="a\0b"):
+        number: Field[int] = Field(index=True)
+
+    with get_storage("pymodels.ext.lmdb", path=tmp_path / "names.lmdb") as storage:
+        Long(pk="l", number=1).save(storage)
+        Short(pk="s", bag={"k": 1, "k\0x": 2}).save(storage)
+        assert Short.objects(storage).where(bag__k=2).count() == 0
+        assert Short.objects(storage).where(Short.bag["k\0x"] == 2).count() == 1
+        assert Long.objects(storage).where(number=1).count() == 1
+        assert [*storage.keys(Short), *storage.keys(Long)] == ["s", "l"]
+        assert storage.check()

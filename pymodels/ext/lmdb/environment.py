@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import struct
 import threading
@@ -45,6 +46,20 @@ class Table:
 
 _LOOKS: Final = 3
 """How often a file is looked at that is shorter than it should be."""
+
+
+def name_of(table: str) -> bytes:
+    r"""Return the name of a table as LMDB takes it, for which a NUL ends a name.
+
+    >>> name_of("records:person"), len(name_of("records:a\0b"))
+    (b'records:person', 32)
+    """
+    name = table.encode()
+    return (
+        name
+        if b"\0" not in name
+        else b"named:" + hashlib.blake2b(name, digest_size=13).hexdigest().encode()
+    )
 
 
 class Environment:
@@ -231,11 +246,11 @@ class Environment:
         try:
             if self.read_only:
                 with self.naming:
-                    made = self.handle.open_db(name.encode(), create=False)
+                    made = self.handle.open_db(name_of(name), create=False)
             elif self._has_table(name):
                 # What a read transaction opens is closed again at its end.
                 with self.handle.begin(write=True) as transaction:
-                    made = self.handle.open_db(name.encode(), txn=transaction, create=False)
+                    made = self.handle.open_db(name_of(name), txn=transaction, create=False)
             else:
                 return None
         except lmdb.NotFoundError:
@@ -247,7 +262,7 @@ class Environment:
     def _has_table(self, name: str) -> bool:
         """Look without waiting for a writer, as most of those who ask only want to read."""
         with self.handle.begin() as transaction:
-            return transaction.get(name.encode()) is not None
+            return transaction.get(name_of(name)) is not None
 
     def make_tables(self, names: AbstractSet[str]) -> None:
         """Make the tables that are missing, in a transaction of their own.
@@ -263,7 +278,7 @@ class Environment:
                     (
                         name,
                         self.handle.open_db(
-                            name.encode(),
+                            name_of(name),
                             txn=transaction,
                             create=True,
                             dupsort=name.startswith(INDEX),

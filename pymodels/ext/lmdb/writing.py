@@ -8,7 +8,7 @@ from typing import Any
 
 import lmdb
 
-from pymodels.ext.lmdb.environment import Environment
+from pymodels.ext.lmdb.environment import Environment, name_of
 from pymodels.ext.lmdb.snapshots import Snapshot
 from pymodels.tables import INDEX
 
@@ -55,7 +55,7 @@ class WriteBatch(Snapshot):
         """Open, for this transaction, a table that the process has not used before it began."""
         try:
             made = self._shared.handle.open_db(
-                table.encode(),
+                name_of(table),
                 txn=self._transaction,
                 create=create,
                 dupsort=table.startswith(INDEX),
