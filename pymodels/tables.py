@@ -41,7 +41,7 @@ def records_table(collection: str) -> str:
 
 
 def unique_table(collection: str, index: str) -> str:
-    return f"unique:{collection}:{index}"
+    return f"unique:{_apart(collection)}:{index}"
 
 
 INDEX: Final = "index:"
@@ -49,7 +49,7 @@ INDEX: Final = "index:"
 
 
 def index_table(collection: str, index: str) -> str:
-    return f"{INDEX}{collection}:{index}"
+    return f"{INDEX}{_apart(collection)}:{index}"
 
 
 COLUMNS: Final = "column:"
@@ -57,13 +57,23 @@ COLUMNS: Final = "column:"
 
 
 def column_table(collection: str, index: str) -> str:
-    return f"{COLUMNS}{collection}:{index}"
+    return f"{COLUMNS}{_apart(collection)}:{index}"
 
 
 def table_of(collection: str, index: OrderedIndex) -> str:
     """Return the name of the table in which an index is kept."""
     begin = COLUMNS if index.parts[0].form == COLUMN else INDEX
-    return f"{begin}{collection}:{index.name}"
+    return f"{begin}{_apart(collection)}:{index.name}"
+
+
+def _apart(collection: str) -> str:
+    """Return the name of a collection without a colon, which parts it from that of an index.
+
+    Else ``orders:members`` of ``shop`` and ``members`` of ``shop:orders`` would be one table.
+    """
+    if ":" not in collection and "%" not in collection:
+        return collection
+    return collection.replace("%", "%25").replace(":", "%3A")
 
 
 def tables_for(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pymodels import StorageClosed, StorageReadOnly, UsageError
+from pymodels import Field, Model, StorageClosed, StorageReadOnly, UsageError
 from pymodels.testing.deletions import DeletionTests
 from pymodels.testing.fidelity import FidelityTests
 from pymodels.testing.iterating import IterationTests
@@ -18,6 +18,19 @@ from pymodels.testing.relations import ReferenceTests
 from pymodels.testing.saving import SavingTests
 from pymodels.testing.uniqueness import UniqueTests
 from pymodels.testing.views import ViewTests
+
+
+class Shop(Model):
+    """Its index is called ``orders:members``; the next collection is ``shop:orders``."""
+
+    orders: Field[list[int]] = Field(default_factory=list, index=True)
+
+
+class Order(Model, collection="shop:orders"):
+    """Its index is called ``members``."""
+
+    members: Field[int] = Field(index=True)
+
 
 WRITES: dict[str, Callable[[Any, Person], object]] = {
     "save": lambda storage, ann: Person(name="new").save(storage),
@@ -67,6 +80,16 @@ class RecordTests(
     IterationTests,
 ):
     """All about records, and the storage that holds them."""
+
+    def test_collections_of_alike_names_are_apart(self, storage: Any) -> None:
+        storage.save_all([Shop(pk="a", orders=[5]), Order(pk="b", members=5), Shop(pk="b")])
+        assert Order.objects(storage).where(members=5).count() == 1
+        assert Order.objects(storage).values("members") == [5]
+        assert Shop.objects(storage).where(orders__contains=5).count() == 1
+        Order.objects(storage).delete()
+        Order(pk="a", members=7).save(storage)
+        assert Shop.objects(storage).where(orders__contains_any=[5, 7]).count() == 1
+        assert [one.pk for one in Order.objects(storage).order_by("members")] == ["a"]
 
     def test_keys_and_instances_come_in_lists(self, storage: Any) -> None:
         storage.save_all([Person(pk=key, name=key) for key in "abc"])
