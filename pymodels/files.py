@@ -28,9 +28,11 @@ _HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 
 def checked_path(path: Any) -> str:
     """Return a setting that names a file as text, or raise ``SettingsError``."""
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise SettingsError(f"path is the name of a file, not {path!r}")
-    return os.fsdecode(path)
+    if isinstance(path, str | os.PathLike):
+        name = os.fsdecode(path)
+        if name and "\0" not in name:
+            return name
+    raise SettingsError(f"path is the name of a file, not {path!r}")
 
 
 def check_place(path: Path, name: str, *, read_only: bool) -> None:

@@ -16,6 +16,7 @@ from pymodels import (
     Model,
     SettingsError,
     StorageError,
+    StorageInvalid,
     UnknownBackend,
     get_storage,
 )
@@ -352,3 +353,27 @@ def test_the_settings_commented_out_are_the_rest_with_their_defaults(name):
     assert commented.keys() | given == parameters.keys()
     for setting, shown in commented.items():
         assert shown.replace('"', "'") == repr(parameters[setting].default)
+
+
+@pytest.mark.parametrize(
+    ("backend", "given"),
+    [
+        ("lmdb", {"path": "a\0b"}),
+        ("pickled", {"path": "a\0b"}),
+        ("shelve", {"path": "a\0b"}),
+        ("tokyo_cabinet", {"path": "a\0b.tct"}),
+        ("lmdb", {"path": "a.lmdb", "map_size": 10**30}),
+        ("lmdb", {"path": "a.lmdb", "max_readers": 2**31}),
+        ("mongodb", {"database": "a", "tls": True, "tls_ca_file": "/no/such/file"}),
+    ],
+)
+def test_settings_that_no_system_takes(backend, given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError):
+        get_storage(f"pymodels.ext.{backend}", **given)
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "pickled", "shelve", "tokyo_cabinet"])
+def test_a_folder_is_no_file(backend, tmp_path):
+    with pytest.raises(StorageInvalid, match="is a folder"):
+        get_storage(f"pymodels.ext.{backend}", path=tmp_path)

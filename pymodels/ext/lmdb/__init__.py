@@ -7,6 +7,7 @@ Several processes may read while one writes; a batch is one LMDB transaction, on
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Set as AbstractSet
@@ -19,6 +20,7 @@ from pymodels.errors import SettingsError
 from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
 from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot
 from pymodels.ext.lmdb.writing import WriteBatch
+from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.schema import Schema
 from pymodels.tables import META, Batch
@@ -67,12 +69,11 @@ class Storage(KeyValueStorage):
         map_size: int | None = None,
         durability: str = "full",
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise SettingsError(f"path is the name of a file, not {path!r}")
+        checked_path(path)
         for name, number in (("max_tables", max_tables), ("max_readers", max_readers)):
-            _check_number(name, number)
+            _check_number(name, number, 2**31 - 1)
         if map_size is not None:
-            _check_number("map_size", map_size)
+            _check_number("map_size", map_size, sys.maxsize)
         if not isinstance(read_only, bool):
             raise SettingsError(f"read_only is True or False, not {read_only!r}")
         if durability not in DURABILITIES:
@@ -152,9 +153,9 @@ class Storage(KeyValueStorage):
                     shared.release()
 
 
-def _check_number(name: str, value: Any) -> None:
-    if type(value) is not int or value < 1:
-        raise SettingsError(f"{name} is a whole number from 1 on, not {value!r}")
+def _check_number(name: str, value: Any, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        raise SettingsError(f"{name} is a whole number from 1 to {most}, not {value!r}")
 
 
 _STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()

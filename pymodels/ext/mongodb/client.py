@@ -86,7 +86,7 @@ class Connection:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # the driver only warns of an unknown option
                 return pymongo.MongoClient(self._uri, **{"connect": False, **self._options})
-        except (driver.PyMongoError, TypeError, ValueError, UserWarning) as error:
+        except (driver.PyMongoError, OSError, TypeError, ValueError, UserWarning) as error:
             # Not as the cause: what the driver says of a URI may quote a part of its password.
             raise SettingsError(f"MongoDB: {self._harmless(str(error))}") from None
 

@@ -74,6 +74,8 @@ class OpenFile:
         self.pid = os.getpid()
         self.tuning = tuning
         refuse_second(path, name)
+        if path.is_dir():
+            raise StorageInvalid(f"{name} is a folder, and path is the name of a file")
         self.was_there = path.exists()
         if self.was_there:
             check_file(path, kind, name)

@@ -23,6 +23,7 @@ from pymodels.ext.tokyo_cabinet import binding as tokyo
 from pymodels.ext.tokyo_cabinet.files import KINDS, Copies, check_path, forget_inherited
 from pymodels.ext.tokyo_cabinet.opened import OpenBytes, OpenFile, OpenTable, Tuning
 from pymodels.ext.tokyo_cabinet.tables import FileView, start_of
+from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.query import Query as CoreQuery
 from pymodels.storage import Prepared
@@ -105,8 +106,7 @@ class Storage(CoreStorage):
         lock_timeout: float = 0,
         adopt: Sequence[str] = (),
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise SettingsError(f"path is the name of a file, not {path!r}")
+        checked_path(path)
         if kind not in KINDS:
             raise SettingsError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
         for setting, flag in (("read_only", read_only), ("sync", sync)):
