@@ -92,6 +92,11 @@ class _Compiler:
                 zone = Annotated[datetime, msgspec.Meta(tz=not self.naive)]
                 return kinds.Scalar(zone, "instant", check)
             case types.LiteralType():
+                if any(isinstance(value, bool) for value in info.values):
+                    raise ModelError(
+                        f"a literal is text or an int, and {info.values!r} has True or False: "
+                        "declare bool"
+                    )
                 return kinds.Choice(_literal(info.values), info.values, enum=None)
             case types.EnumType():
                 return self.enum(info)

@@ -154,6 +154,10 @@ def _pk_attribute() -> Any:
 
 
 def _check_options(info: FieldInfo) -> None:
+    if info.options.naive and not any(
+        "instant" in kind.families and not kind.is_open for kind in info.kind.everything()
+    ):
+        raise ModelError("naive=True is for datetimes, and this field holds none")
     for option in info.options.choices or ():
         try:
             info.kind.check(option)
@@ -182,6 +186,9 @@ def _check_default(info: FieldInfo) -> None:
         raise ModelError(
             f"the default {default!r:.60} does not fit{where}: {error.reason}{optional}"
         ) from None
+    choices = info.options.choices
+    if choices is not None and default is not None and default not in choices:
+        raise ModelError(f"the default {default!r:.60} is none of the choices {choices!r:.60}")
 
 
 def equalities(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,7 +316,17 @@ def _made(
     caseless: bool = False,
     ordered: bool = True,
 ) -> Index:
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = (names,) if isinstance(names, str) else names
+    if (
+        not isinstance(names, list | tuple)
+        or not names
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ModelError(
+            f"{schema.name}: an index is of a field, 'name', or of several, ('name', 'age'), "
+            f"not of {names!r}"
+        )
+    names = tuple(names)
     places: list[Place] = []
     for name in names:
         first = name.split("__")[0]

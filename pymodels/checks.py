@@ -69,6 +69,19 @@ def check_text(value: Any) -> None:
             raise Unfit(f"text with a lone surrogate at position {error.start}") from None
 
 
+def is_unicode(text: str) -> bool:
+    r"""Tell whether *text* has no lone surrogates, so that it can be written down.
+
+    >>> is_unicode("é"), is_unicode("\ud800")
+    (True, False)
+    """
+    try:
+        check_text(text)
+    except Unfit:
+        return False
+    return True
+
+
 def check_name(name: Any) -> None:
     if type(name) is not str:
         raise Unfit(f"the keys of a mapping are text, not {type(name).__name__} {name!r}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, get_origin
 import msgspec
 
 from pymodels.building import build, equalities, try_to_build
+from pymodels.checks import is_unicode
 from pymodels.constructing import construct
 from pymodels.errors import ModelError
 from pymodels.fields import KEY_MARK, MISSING, Field, FieldOptions, Key
@@ -165,7 +166,7 @@ def _read_options(name: str, namespace: dict[str, Any], options: dict[str, Any])
                 f"of a model are {', '.join(_OPTIONS)}"
             )
     collection = given.get("collection", "x")
-    if not isinstance(collection, str) or not collection:
+    if not isinstance(collection, str) or not collection or not is_unicode(collection):
         raise ModelError(
             f"{name}: collection is the name under which records are kept, not {collection!r}"
         )

@@ -24,6 +24,7 @@ from typing import (
     overload,
 )
 
+from pymodels.checks import is_unicode
 from pymodels.errors import ModelError
 from pymodels.lookups import nearest
 
@@ -216,7 +217,7 @@ class FieldOptions:
             raise ModelError("a field has a default or a default_factory, not both")
         if default_factory is not None and not callable(default_factory):
             raise ModelError(f"default_factory must be callable, not {default_factory!r}")
-        if name is not None and (not isinstance(name, str) or not name):
+        if name is not None and (not isinstance(name, str) or not name or not is_unicode(name)):
             raise ModelError(f"the stored name of a field is text, not {name!r}")
         validators = (
             tuple(validators)

@@ -52,6 +52,33 @@ def test_underscores_that_queries_could_not_say(name):
         declare("Broken", {name: Field[str]})
 
 
+@pytest.mark.parametrize(
+    ("annotation", "option", "told"),
+    [
+        (int, {"default": 5, "choices": [1, 2]}, "none of the choices"),
+        (int, {"naive": True}, "naive=True is for datetimes"),
+        (Any, {"naive": True}, "naive=True is for datetimes"),
+        (Literal[True], {}, "declare bool"),
+        (str, {"name": "\ud800"}, "stored name"),
+    ],
+    ids=["choices", "naive int", "naive open", "literal", "surrogate"],
+)
+def test_options_that_can_never_be_right(annotation, option, told):
+    with complaint(ModelError, told):
+        declare("Broken", {"x": Field[annotation]}, x=Field(**option))
+
+
+@pytest.mark.parametrize("index", [3, (), ("x", 3), {"fields": ()}, None])
+def test_indexes_of_nothing(index):
+    with complaint(ModelError, "an index is of a field"):
+        declare("Broken", {"x": Field[int]}, options={"indexes": [index]})
+
+
+def test_a_collection_that_cannot_be_written_down():
+    with complaint(ModelError, "collection is the name"):
+        declare("Broken", {"x": Field[int]}, options={"collection": "\ud800"})
+
+
 def declare(name: str, annotations: dict[str, Any], **namespace: Any) -> Any:
     """Run ``class name(Model)`` with those annotations and attributes."""
     options = namespace.pop("options", {})
