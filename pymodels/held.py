@@ -56,10 +56,12 @@ class HeldStorage(KeyValueStorage):
     @property
     def native(self) -> Any:
         """The tables, a mapping from names to mappings of bytes; not to be changed."""
+        self.check_open()
         return {name: table.values for name, table in self.tables.items()}
 
     @property
     def revision(self) -> int:
+        self.check_open()
         return self._revision
 
     def view(self) -> HeldView:

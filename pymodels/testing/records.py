@@ -64,6 +64,7 @@ READS: dict[str, Callable[[Any, Person], object]] = {
     "raw": lambda storage, ann: storage.raw(Person, "a"),
     "raw_records": lambda storage, ann: list(storage.raw_records(Person)),
     "collections": lambda storage, ann: storage.collections(),
+    "revision": lambda storage, ann: storage.revision,
 }
 
 

@@ -177,6 +177,7 @@ class Storage(CoreStorage):
 
     @property
     def revision(self) -> int:
+        self.check_open()
         return self._batches
 
     def note_batch(self) -> None:

@@ -141,6 +141,7 @@ class Storage(TableStorage):
 
     @property
     def native(self) -> Any:
+        self.check_open()
         return self._client
 
     @property
