@@ -6,6 +6,7 @@ rounded once.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
@@ -157,11 +158,34 @@ class _Keys:
     def of(self, value: Any) -> OrderKey:
         kind = type(value)
         if kind not in _BY_TYPE:  # those with members may be equal to Python and yet not the same
-            return order_key(value)
+            return _order_key(value)
         found = self._known.get((kind, value))
         if found is None:
             found = self._known[kind, value] = order_key(value)
         return found
+
+
+def _order_key(value: Any) -> OrderKey:
+    try:
+        return order_key(value)
+    except TypeError:  # it is, or holds, a dataclass or a Struct
+        return order_key(_as_mappings(value))
+
+
+def _as_mappings(value: Any) -> Any:
+    """Return a value with each dataclass and Struct in it as the mapping that it is stored as."""
+    kind = type(value)
+    if kind is dict:
+        return {name: _as_mappings(member) for name, member in value.items()}
+    if kind in (list, tuple):
+        return kind(map(_as_mappings, value))
+    if issubclass(kind, msgspec.Struct):
+        names = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+        return {stored: _as_mappings(getattr(value, name)) for stored, name in names}
+    if dataclasses.is_dataclass(kind):
+        fields = dataclasses.fields(kind)
+        return {field.name: _as_mappings(getattr(value, field.name)) for field in fields}
+    return value
 
 
 _BY_TYPE: Final = frozenset({bool, int, float, Decimal, str, bytes, UUID, datetime, date})
@@ -262,9 +286,9 @@ def _present(values: Iterable[Any]) -> list[Any]:
 
 def least(values: Iterable[Any]) -> Any:
     """Return the least of *values* in the order between kinds, leaving out None."""
-    return min(_present(values), key=order_key, default=None)
+    return min(_present(values), key=_order_key, default=None)
 
 
 def greatest(values: Iterable[Any]) -> Any:
     """Return the greatest of *values* in the order between kinds, leaving out None."""
-    return max(_present(values), key=order_key, default=None)
+    return max(_present(values), key=_order_key, default=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +16,7 @@ from pymodels.query import Query
 from pymodels.storage import Storage
 from pymodels.testing import asking
 from pymodels.testing.answers import check, differences, has_nul, keys_of
-from pymodels.testing.corpus import Friend, Numbered, Sample, Wider, load
+from pymodels.testing.corpus import Friend, Numbered, Point, Sample, Span, Wider, load
 from pymodels.testing.expected import expected_numbered, expected_samples, rank
 from pymodels.testing.finding import LookupTests
 from pymodels.testing.ordering import OrderTests
@@ -93,6 +95,21 @@ class QueryTests(LookupTests, OrderTests):
             assert ranks == sorted(set(ranks)), name
             seen = {rank(value) for (value,) in Sample.objects(loaded).select(name)}
             assert set(ranks) == seen, name
+
+    def test_structures_are_values_too(self, storage: Storage) -> None:
+        spans: list[Any] = [Span(date(2024, 1, 2)), Span(date(2024, 1, 1), Decimal(1)), None]
+        points = [Point(2), Point(1, "b"), Point(1, "b")]
+        storage.save_all(
+            Sample(pk=f"{at}", span=span, point=point, points=[point], spans={"a": spans[1]})
+            for at, (span, point) in enumerate(zip(spans, points, strict=True))
+        )
+        objects = Sample.objects(storage)
+        assert objects.values("point") == [Point(2), Point(1, "b")]  # by name, and then by x
+        assert objects.values("points") == [[Point(2)], [Point(1, "b")]]
+        assert objects.values("spans") == [{"a": spans[1]}]
+        assert objects.values("span") == [None, spans[0], spans[1]]
+        assert objects.group_by("point").count() == [(Point(2), 1), (Point(1, "b"), 2)]
+        assert (objects.min("span"), objects.max("point")) == (spans[0], points[1])
 
     def test_members_of_a_set_come_in_their_order(self, storage: Storage) -> None:
         pairs = {(number, "x") for number in range(-20, 20)}
