@@ -178,6 +178,13 @@ class QueryTests(LookupTests, OrderTests):
         keys = keys_of(Sample.objects(storage).order_by("-text"))
         assert Sample.objects(storage).order_by("-text")[2:9].update(mark=1) == 7
         assert set(keys_of(Sample.objects(storage).where(mark=1))) == set(keys[2:9])
+        for nothing in (
+            Sample.objects(storage)[3:3],
+            Sample.objects(storage).where(pk__gt="")[:0],
+            Sample.objects(storage).where(pk__startswith="k")[2:2],
+            Sample.objects(storage).where(mark=1).order_by("text")[:0],
+        ):
+            assert nothing.update(mark=2) == nothing.delete() == nothing.count() == 0
         assert Sample.objects(storage).order_by("-text")[:4].delete() == 4
         check(differences("left", keys_of(Sample.objects(storage).order_by("-text")), keys[4:]))
 

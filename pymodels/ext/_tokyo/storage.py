@@ -178,8 +178,6 @@ class TableStorage(Storage):
 
     def scan(self, plan: Plan) -> Iterator[Pair]:
         self.check_open()
-        if plan.most == 0:
-            return iter(())
         self._check_keys(plan.schema)
         return self._found(plan)
 
@@ -193,6 +191,8 @@ class TableStorage(Storage):
 
     def _found(self, plan: Plan, *, held: bool = False) -> Iterator[Pair]:
         """Yield what the engine finds; nobody else can write while the turn is *held*."""
+        if plan.most == 0:
+            return
         schema, known = plan.schema, self._natives.get(plan.schema.collection)
         revision = None if held else self.settled_revision()
         keys: Iterable[bytes] | None = None
