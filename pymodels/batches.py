@@ -83,16 +83,18 @@ class BatchWriter:
 
     def __init__(self, storage: KeyValueStorage, batch: Batch) -> None:
         self.storage = storage
-        self.batch = batch
+        # Without ``keeps_indexes`` it is asked for nothing that only others can do.
+        self.batch: IndexBatch = batch  # type: ignore[assignment]
         self.known: dict[str, Catalog] = {}
         # Of each record that an index may have to do with: its schema, what it was and what it is.
         self.moves: dict[tuple[str, bytes], list[Any]] = {}
         self.has_changes = False
+        self.stamp = self.batch.stamp if storage.keeps_indexes else None
 
-    def write(self, changes: Sequence[Change]) -> bool:
-        """Carry out *changes*; tell whether the tables are others than before."""
+    def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema] | None = None) -> bool:
+        """Carry out *changes*, of records of *schemas*; tell whether the tables are others now."""
         # Every model's indexes are known before the first change, whichever of them writes first.
-        for schema in schemas_of(changes):
+        for schema in schemas or schemas_of(changes):
             self.know(schema)
         inserted = self.insert(changes) if changes else None
         if inserted is None and not self.change_at_once(changes):
@@ -105,10 +107,19 @@ class BatchWriter:
                 else:
                     self.index_moved(catalog, collection)
                 if self.has_changes and not catalog.is_ready:
-                    maintenance.step(
-                        self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
-                    )
+                    maintenance.step(self.storage, self.batch, collection, _WITH_EACH)
         return self.has_changes
+
+    def commit(self) -> None:
+        """Make it true; what only asserts leaves the revision as it was."""
+        if not self.has_changes:
+            self.batch.rollback()
+            return
+        self.batch.commit()
+        if self.stamp is not None:
+            stamp = self.batch.stamp
+            for catalog in self.known.values():
+                catalog.stamp = stamp
 
     def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
         """Store new records of one model all at once, if all changes are that; return the pairs."""
@@ -128,7 +139,7 @@ class BatchWriter:
         keys = [key for key, _ in pairs]
         if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
             return None
-        taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
+        taken = self.batch.insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
         self.has_changes = True
@@ -142,8 +153,8 @@ class BatchWriter:
         key, stored = schema.key.encode(change.key), change.stored
         if not self.storage.keeps_indexes or (longest is not None and len(key) > longest):
             return None
-        pairs = [(key, stored)]
-        if cast("IndexBatch", self.batch).insert(schema.table, pairs) is not None:
+        pairs, batch = [(key, stored)], self.batch
+        if batch.insert(schema.table, pairs) is not None:
             raise key_is_taken(change)
         self.has_changes = True
         return pairs
@@ -160,7 +171,7 @@ class BatchWriter:
             return False
         if longest is not None and max(map(len, keys)) > longest:
             return False
-        batch = cast("IndexBatch", self.batch)
+        batch = self.batch
         there = dict(batch.fetch(table, keys))
         puts: list[tuple[bytes, bytes]] = []
         deletions: list[bytes] = []
@@ -232,7 +243,15 @@ class BatchWriter:
     def know(self, schema: Schema) -> None:
         """Find out what is remembered of the collection, and add what its model declares."""
         name, storage = schema.collection, self.storage
-        catalog = storage.catalog(self.batch, name)
+        catalog = storage.catalogs.get(name)
+        # Of the first collection it may be known from the batch before; another model may since
+        # have brought something.
+        if not self.known and catalog is not None and catalog.stamp == self.stamp is not None:
+            if catalog.has_all_of(schema):
+                self.known[name] = catalog
+                return
+        else:
+            catalog = storage.catalog(self.batch, name)
         if catalog is not None:
             check_key_kind(catalog.record, schema, storage.name)
             if catalog.has_all_of(schema):
@@ -273,7 +292,7 @@ class BatchWriter:
             return [msgspec.structs.replace(index, ready=False) for index in added]
         pairs = list(self.batch.items(table, None, None, descending=False))
         reader = EntryReader(added, self.storage.codec)
-        batch = cast("IndexBatch", self.batch)
+        batch = self.batch
         return list(add_entries(batch, collection, reader, pairs).values())
 
     def index_new(
@@ -324,10 +343,10 @@ class BatchWriter:
         spread: set[int],
     ) -> None:
         """Take out of each index what is gone, and put in what came; both are in order."""
-        batch = cast("IndexBatch", self.batch)
-        for index, removed, added in zip(catalog.ordered, gone, come, strict=True):
+        batch = self.batch
+        for table, removed, added in zip(catalog.tables, gone, come, strict=True):
             if removed or added:
-                change_entries(batch, collection, index, removed, added)
+                change_entries(batch, table, removed, added)
         news = catalog.entries.news(come, spread)
         if news:
             known = catalog.record
@@ -391,21 +410,18 @@ class PreparedBatch(Prepared):
 
     def __init__(self, storage: KeyValueStorage, turn: Turn) -> None:
         self.batch = storage.batch()
+        self.writer = BatchWriter(storage, self.batch)
         self._storage = storage
         self._turn = turn
-        self.has_changes = False
 
     def carry_out(self, changes: Sequence[Change]) -> None:
-        self.has_changes = BatchWriter(self._storage, self.batch).write(changes)
+        self.writer.write(changes)
 
     def commit(self) -> None:
         if self._turn.is_inherited:
             raise prepared_elsewhere(self._storage.name)
         try:
-            if self.has_changes:
-                self.batch.commit()
-            else:  # what only asserts leaves the revision as it was
-                self.batch.rollback()
+            self.writer.commit()
         finally:
             self._turn.release()
 

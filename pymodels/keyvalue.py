@@ -103,6 +103,7 @@ class KeyValueStorage(Storage):
         self._groups = CommitGroups(self)
         self.catalogs: dict[str, Catalog] = {}
         self.samples: dict[str, Sample] = {}
+        self._settled: dict[Schema, Any] = {}  # whose tables there are, with its indexes
 
     @abstractmethod
     def view(self) -> AbstractContextManager[View]:
@@ -312,7 +313,7 @@ class KeyValueStorage(Storage):
         if data is None:
             return None
         if found is None or found.data != data:
-            found = self.catalogs[name] = Catalog(data, self.codec)
+            found = self.catalogs[name] = Catalog(name, data, self.codec)
         found.stamp = stamp
         return found
 
@@ -346,13 +347,15 @@ class KeyValueStorage(Storage):
                 self.check_writable()
             return
         self.check_writable()
-        self._check_names(changes)
-        self._groups.write(changes)
+        schemas = schemas_of(changes)
+        self._check_names(schemas)
+        self._groups.write(changes, schemas)
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
-        self._check_names(changes)
-        prepared = self._begin(tables_for(schemas_of(changes), self.ordered_indexes))
+        schemas = schemas_of(changes)
+        self._check_names(schemas)
+        prepared = self._begin(schemas)
         try:
             prepared.carry_out(changes)
         except BaseException:
@@ -360,32 +363,39 @@ class KeyValueStorage(Storage):
             raise
         return prepared
 
-    def _check_names(self, changes: Sequence[Change]) -> None:
-        for schema in schemas_of(changes):
+    def _check_names(self, schemas: AbstractSet[Schema]) -> None:
+        for schema in schemas:
             if schema.collection not in self.catalogs:
                 check_name(self, schema.collection)
 
-    def _begin(self, tables: AbstractSet[str] = frozenset()) -> PreparedBatch:
+    def settle(self, schemas: AbstractSet[Schema]) -> None:
+        """Have the tables made that records of some models need, while nobody else writes."""
+        for schema in schemas:
+            if self._settled.get(schema) is not schema.indexes:
+                self.make_tables(tables_for(schemas, self.ordered_indexes))
+                self._settled |= {one: one.indexes for one in schemas}
+                return
+
+    def _begin(self, schemas: AbstractSet[Schema] = frozenset()) -> PreparedBatch:
         turn = self.write_lock.acquire()
         try:
-            if tables:
-                self.make_tables(tables)
+            self.settle(schemas)
             return PreparedBatch(self, turn)
         except BaseException:
             turn.release()
             raise
 
     @contextmanager
-    def writing(self, tables: AbstractSet[str] = frozenset()) -> Iterator[IndexBatch]:
+    def writing(self, schemas: AbstractSet[Schema] = frozenset()) -> Iterator[IndexBatch]:
         """Return a context with a batch, committed at its end or rolled back by an exception."""
         self.check_writable()
-        prepared = self._begin(tables)
+        prepared = self._begin(schemas)
         try:
             yield cast("IndexBatch", prepared.batch)
         except BaseException:
             prepared.rollback()
             raise
-        prepared.has_changes = True
+        prepared.writer.has_changes = True
         prepared.commit()
 
     # --- indexes ----------------------------------------------------------------------------
@@ -406,7 +416,7 @@ class KeyValueStorage(Storage):
         """
         schemas: list[Schema] = [model.__schema__ for model in models]
         for schema in schemas:
-            with self.writing(tables_for([schema], self.ordered_indexes)) as batch:
+            with self.writing({schema}) as batch:
                 BatchWriter(self, batch).know(schema)
         collections = {schema.collection: None for schema in schemas} or dict.fromkeys(
             self.collections()

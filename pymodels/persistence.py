@@ -93,17 +93,24 @@ def save(
 
     *unknown* are undeclared fields of a new record, for a copy to take along.
     """
-    target, home = storage.current, storage.home
-    models: set[Any] = set(map(type, instances))
-    for model in models:
-        check_supported(model.__schema__, home)
+    target = storage.current
+    home, schema = target.home, None
     for instance in instances:
+        if instance._schema is not schema:
+            schema = instance._schema
+            if home.supported.get(schema) is not schema.indexes:
+                check_supported(schema, home)
         instance.before_save()
-    prepared = _prepare(instances, target, check=check, replace=replace, unknown=unknown or {})
-    changes = [change for change in prepared if change is not None]
-    target.check_writable()
+    prepared = _prepare(
+        instances, target, home, check=check, replace=replace, unknown=unknown or {}
+    )
+    changes: Any = prepared
+    if None in prepared:
+        changes = [change for change in prepared if change is not None]
     if changes:
         target.write(changes)
+    else:
+        target.check_writable()
     is_kept = target is home  # else it can be taken back, with the state of the instances
     for instance, change in zip(instances, prepared, strict=True):
         if change is not None:
@@ -129,18 +136,20 @@ def check_supported(schema: Schema, home: Storage) -> None:
             f"{schema.name}: {names} must be unique, and {home.name} cannot see to that: declare "
             "the model without, or choose a storage whose capabilities have 'unique'"
         )
+    home.supported[schema] = schema.indexes
 
 
 def _prepare(
     instances: Sequence[Any],
     target: Storage,
+    home: Storage,
     *,
     check: bool,
     replace: bool,
     unknown: Mapping[str, Any],
 ) -> list[Change | None]:
     """Return what is to be written of each instance, None where nothing is."""
-    codec, home = target.codec, target.home
+    codec = target.codec
     expect = Expect.ANYTHING if replace else Expect.ABSENT
     prepared: list[Change | None] = []
     schema: Any = None
@@ -151,7 +160,7 @@ def _prepare(
     for instance in instances:
         if instance._schema is not schema:
             schema = instance._schema
-            is_fine, encode = quick_test(schema), codec.encoder(schema)
+            is_fine, encode = schema.cache.get(codec) or _test_and_encoder(schema, codec)
             is_simple = not (unknown or schema.fill or schema.must is not conditions.EVERYTHING)
         if schema.fill:
             _fill(instance)
@@ -167,6 +176,13 @@ def _prepare(
         else:
             prepared.append(_prepare_changed(instance, target, check=check))
     return prepared
+
+
+def _test_and_encoder(
+    schema: Schema, codec: Codec
+) -> tuple[Callable[[Any], bool], Callable[[Any], Any]]:
+    found = schema.cache[codec] = (quick_test(schema), codec.encoder(schema))
+    return found
 
 
 def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> Patch | None:

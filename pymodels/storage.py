@@ -91,6 +91,7 @@ class Storage(Opened, ABC):
         self.closed = False
         self.queries: dict[Any, Query[Any]] = {}
         self.met: dict[str, set[Any]] = {}  # the models it was used with, by their collections
+        self.supported: dict[Schema, Any] = {}  # what may be saved here, with its indexes
         self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
         self._matchers: dict[Schema, Callable[[Any, Any], bool]] = {}
 

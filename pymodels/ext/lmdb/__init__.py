@@ -120,7 +120,7 @@ class Storage(KeyValueStorage):
         return Snapshot(self._shared or self._open())
 
     def batch(self) -> Batch:
-        return WriteBatch(self.environment)
+        return WriteBatch(self._shared or self._open())
 
     def make_tables(self, names: AbstractSet[str]) -> None:
         self.environment.make_tables(names)
