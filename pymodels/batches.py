@@ -19,6 +19,7 @@ from pymodels.expectations import check_expectation
 from pymodels.expectations import taken as key_is_taken
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import OrderedIndex
+from pymodels.overlays import Overlay, changes_in
 from pymodels.schema import Schema
 from pymodels.storage import Prepared
 from pymodels.tables import (
@@ -100,6 +101,29 @@ class BatchWriter:
         if inserted is None and not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
+        self.index(changes, inserted)
+        return self.has_changes
+
+    def write_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
+        """Store what a transaction made of records, if all that it found is as it was.
+
+        That is so if the batch began with the state *since*.
+        """
+        is_same = self.storage.keeps_indexes and self.stamp == since is not None
+        if not (is_same or all(map(self.is_unchanged, overlays))):
+            # Which record it is, and what it was expected to be, is said there.
+            self.write(changes_in(overlays, self.storage.codec))
+            return
+        for overlay in overlays:
+            if overlay.changed:
+                self.know(overlay.schema)
+                self.replace(overlay)
+        self.index((), None)
+
+    def index(
+        self, changes: Sequence[Change], inserted: Sequence[tuple[bytes, bytes]] | None
+    ) -> None:
+        """Tell the indexes of records that were changed, or *inserted* as new ones."""
         for collection, catalog in self.known.items():
             if catalog.unique or catalog.ordered:
                 if inserted is not None:
@@ -108,7 +132,6 @@ class BatchWriter:
                     self.index_moved(catalog, collection)
                 if self.has_changes and not catalog.is_ready:
                     maintenance.step(self.storage, self.batch, collection, _WITH_EACH)
-        return self.has_changes
 
     def commit(self) -> None:
         """Make it true; what only asserts leaves the revision as it was."""
@@ -192,6 +215,40 @@ class BatchWriter:
             batch.delete(table, key)
         self.has_changes = self.has_changes or bool(puts or deletions)
         return True
+
+    def is_unchanged(self, overlay: Overlay) -> bool:
+        """Tell whether all records that were read are as they were found; False if unknown."""
+        encode, longest = overlay.schema.key.encode, self.storage.longest_key
+        found = {encode(key): one for key, one in overlay.found.items()}
+        if not self.storage.keeps_indexes:
+            return False
+        if longest is not None and found and max(map(len, found)) > longest:
+            return False
+        there: Any = dict.fromkeys(found)
+        there.update(self.batch.fetch(overlay.schema.table, list(found)))
+        return bool(there == found)
+
+    def replace(self, overlay: Overlay) -> None:
+        """Put what was made of records in their place, and note it for the indexes."""
+        schema, found = overlay.schema, overlay.found
+        encode, known = schema.key.encode, self.known[schema.collection]
+        is_indexed = overlay.names is None or not known.names.isdisjoint(overlay.names)
+        puts: list[tuple[bytes, bytes]] = []
+        for key, after in overlay.changed.items():
+            packed, before = encode(key), found[key]
+            if after is not None:
+                puts.append((packed, after))
+            elif before is not None:
+                self.batch.delete(schema.table, packed)
+                self.has_changes = True
+            if is_indexed and (
+                before is None or after is None or known.concerns_indexes(before, after)
+            ):
+                self.moves[schema.collection, packed] = [schema, before, after]
+        if puts:
+            puts.sort()
+            self.batch.put_all(schema.table, puts)
+            self.has_changes = True
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
@@ -416,6 +473,9 @@ class PreparedBatch(Prepared):
 
     def carry_out(self, changes: Sequence[Change]) -> None:
         self.writer.write(changes)
+
+    def carry_out_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
+        self.writer.write_overlays(overlays, since)
 
     def commit(self) -> None:
         if self._turn.is_inherited:

@@ -46,6 +46,7 @@ from pymodels.groups import CommitGroups
 from pymodels.keys import KeyKind, kind_named
 from pymodels.messagepack import MessagePack
 from pymodels.ordered import OrderedIndex
+from pymodels.overlays import Overlay
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
 from pymodels.schema import Place, Schema
@@ -358,6 +359,18 @@ class KeyValueStorage(Storage):
         prepared = self._begin(schemas)
         try:
             prepared.carry_out(changes)
+        except BaseException:
+            prepared.rollback()
+            raise
+        return prepared
+
+    def prepare_overlays(self, overlays: Sequence[Overlay], since: int | None) -> Prepared:
+        self.check_writable()
+        schemas = {overlay.schema for overlay in overlays}
+        self._check_names(schemas)
+        prepared = self._begin(schemas)
+        try:
+            prepared.carry_out_overlays(overlays, since)
         except BaseException:
             prepared.rollback()
             raise

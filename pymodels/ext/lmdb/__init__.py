@@ -116,6 +116,8 @@ class Storage(KeyValueStorage):
     def revision(self) -> int:
         return int(self.native.info()["last_txnid"])
 
+    stamp = revision
+
     def view(self) -> Snapshot:
         return Snapshot(self._shared or self._open())
 
