@@ -26,7 +26,7 @@ from pymodels.changes import Change, Put
 from pymodels.choosing import choose
 from pymodels.columns import Column, column_of
 from pymodels.concurrency import WriteLock
-from pymodels.conditions import Condition
+from pymodels.conditions import Condition, Lookup
 from pymodels.errors import StorageInvalid
 from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
@@ -50,7 +50,7 @@ from pymodels.overlays import Overlay
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
 from pymodels.schema import Place, Schema
-from pymodels.shortcuts import shortcut
+from pymodels.shortcuts import equality, shortcut
 from pymodels.storage import Prepared, Storage
 from pymodels.tables import (
     FORMAT,
@@ -206,11 +206,22 @@ class KeyValueStorage(Storage):
             native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
         return native
 
+    def count_equal(self, schema: Schema, lookup: Lookup) -> int | None:
+        native = self._native(schema) if self.keeps_indexes else None
+        found = None if native is None else equality(native, lookup)
+        if found is None:
+            return None
+        index, entry = found
+        self.check_open()
+        seen: Any
+        with self.view() as seen:
+            # The count may begin the view anew, so that what it was made with is asked afterwards.
+            count: int = seen.count_under(table_of(schema.collection, index), entry)
+            catalog = self._catalog_for(seen, schema)
+            is_known = catalog is not None and catalog.record.ordered.get(index.name) is index
+        return count if is_known else None
+
     def count(self, plan: Plan) -> int:
-        if type(plan.native) is InIndex and plan.exact and plan.most is None and not plan.skip:
-            known = self._count_under(plan)
-            if known is not None:
-                return known
         if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
         everything = plan.condition == conditions.EVERYTHING
@@ -272,23 +283,6 @@ class KeyValueStorage(Storage):
         advice = suggestion(plan) if self.keeps_indexes else None
         return found | {"suggestion": advice} if advice else found
 
-    def _count_under(self, plan: Plan) -> int | None:
-        """Return how many records have one value, if *plan* asks for nothing else."""
-        fragment = plan.native
-        if not fragment.points or len(fragment.ranges) != 1 or plan.limit is not None:
-            return None
-        self.check_open()
-        index = fragment.index
-        seen: Any
-        with self.view() as seen:
-            # The count may begin the view anew, so that what it was made with is asked afterwards.
-            found: int = seen.count_under(
-                index_table(plan.schema.collection, index.name), fragment.ranges[0][0]
-            )
-            catalog = self._catalog_for(seen, plan.schema)
-            known = catalog is not None and catalog.record.ordered.get(index.name) is index
-        return found if known else None
-
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
         with self.view() as view:
@@ -307,7 +301,8 @@ class KeyValueStorage(Storage):
     def catalog(self, view: View, name: str) -> Catalog | None:
         """Return what is remembered of a collection, None if nothing is."""
         found = self.catalogs.get(name)
-        stamp = _with_indexes(view).stamp if self.keeps_indexes else None
+        seen: Any = view
+        stamp = seen.stamp if self.keeps_indexes else None
         if found is not None and found.stamp == stamp is not None:
             return found  # nothing at all was written since
         data = view.get(META, f"collection:{name}".encode())

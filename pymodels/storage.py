@@ -240,6 +240,10 @@ class Storage(Opened, ABC):
         """Count the records that *plan* finds."""
         return sum(1 for _ in execute(self, plan))
 
+    def count_equal(self, schema: Schema, lookup: conditions.Lookup) -> int | None:
+        """Return how many records *lookup* is true of, if that is known without a plan."""
+        return None
+
     def run(self, plan: Plan) -> Iterator[Pair]:
         """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
         return finish(self, plan, self.scan(plan))
