@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -51,6 +52,8 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
 
 
 _SCHEMA: Final = operator.attrgetter("schema")
+_KEY: Final = operator.attrgetter("key")
+_STORED: Final = operator.attrgetter("stored")
 _EXPECT: Final = operator.attrgetter("expect")
 
 
@@ -95,9 +98,10 @@ class BatchWriter:
     def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema] | None = None) -> bool:
         """Carry out *changes*, of records of *schemas*; tell whether the tables are others now."""
         # Every model's indexes are known before the first change, whichever of them writes first.
-        for schema in schemas or schemas_of(changes):
+        schemas = schemas or schemas_of(changes)
+        for schema in schemas:
             self.know(schema)
-        inserted = self.insert(changes) if changes else None
+        inserted = self.insert(changes) if len(schemas) == 1 else None
         if inserted is None and not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
@@ -145,23 +149,25 @@ class BatchWriter:
                 catalog.stamp = stamp
 
     def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
-        """Store new records of one model all at once, if all changes are that; return the pairs."""
+        """Store records of one model all at once, if all of them are new; return the pairs."""
         if len(changes) == 1:
             return self.insert_one(changes[0])
         if (
             not self.storage.keeps_indexes
             or set(map(type, changes)) != {Put}
             or set(map(_EXPECT, changes)) != {Expect.ABSENT}
-            or len(schemas_of(changes)) > 1
         ):
             return None
         schema, longest = changes[0].schema, self.storage.longest_key
         encode = schema.key.encode
-        puts = cast("Sequence[Put]", changes)
-        pairs = sorted([(encode(put.key), put.stored) for put in puts])
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
+        keys = list(map(encode, map(_KEY, changes)))
+        if longest is not None and max(map(len, keys)) > longest:
             return None
+        pairs = list(zip(keys, map(_STORED, changes), strict=True))
+        if not all(map(operator.lt, keys, itertools.islice(keys, 1, None))):
+            if len(set(keys)) < len(keys):
+                return None
+            pairs.sort()
         taken = self.batch.insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
-from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.changes import Delete, Expect, Expectation, Patch, Put
 from pymodels.errors import Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
@@ -113,15 +113,16 @@ def save(
         target.check_writable()
     is_kept = target is home  # else it can be taken back, with the state of the instances
     for instance, change in zip(instances, prepared, strict=True):
-        if change is not None:
-            if not is_kept:
-                target.remember(instance)
-            if type(change) is Put:
-                instance._pk = change.key
-                instance._stored = change.stored
-                instance._storage = home
-            elif type(change) is Patch and change.made is not None:
-                instance._stored = change.made[1]
+        if change is None:
+            continue
+        if not is_kept:
+            target.remember(instance)
+        if type(change) is Put:
+            instance._pk = change.key
+            instance._stored = change.stored
+            instance._storage = home
+        elif type(change) is Patch and change.made is not None:
+            instance._stored = change.made[1]
     for instance, change in zip(instances, prepared, strict=True):
         instance.after_save(type(change) is Put)
     return len(changes)
@@ -147,11 +148,11 @@ def _prepare(
     check: bool,
     replace: bool,
     unknown: Mapping[str, Any],
-) -> list[Change | None]:
+) -> list[Put | Patch | None]:
     """Return what is to be written of each instance, None where nothing is."""
     codec = target.codec
     expect = Expect.ANYTHING if replace else Expect.ABSENT
-    prepared: list[Change | None] = []
+    prepared: list[Put | Patch | None] = []
     schema: Any = None
     is_fine: Callable[[Any], bool] = bool
     encode: Callable[[Any], Any] = bytes
