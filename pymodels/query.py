@@ -203,7 +203,7 @@ class Query(Selection[M]):
 
     def in_bulk(self, keys: Iterable[Any]) -> dict[Any, M]:
         """Return the records under *keys* that meet the conditions, by key."""
-        wanted = self._schema.check_keys(keys)
+        wanted = self._schema.check_keys(keys, "in_bulk")
         if self._asked.condition is self._schema.must and self._asked.prefetch is None:
             return self._storage.get_many(self._model, wanted)
         found = {instance.pk: instance for instance in self.where(pk__in=wanted)}

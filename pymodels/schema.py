@@ -151,22 +151,22 @@ class Schema:
 
     # --- keys -------------------------------------------------------------------------------
 
-    def check_keys(self, keys: Iterable[Any]) -> list[Any]:
+    def check_keys(self, keys: Iterable[Any], asker: str) -> list[Any]:
         """Return *keys* as ``check_key`` does, each once; raise ``UsageError`` if they are no list.
+
+        *asker* is the name of the method that takes them.
 
         >>> from pymodels import Model
         >>> class Person(Model): ...
-        >>> Person.__schema__.check_keys(["a", "b", "a"])
+        >>> Person.__schema__.check_keys(["a", "b", "a"], "in_bulk")
         ['a', 'b']
-        >>> Person.__schema__.check_keys("ab")
+        >>> Person.__schema__.check_keys("ab", "in_bulk")
         Traceback (most recent call last):
         ...
-        pymodels.errors.UsageError: Person: these are no several keys: 'ab'; give a list, ['ab']
+        pymodels.errors.UsageError: in_bulk takes a list of keys, not 'ab'
         """
         if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
-            raise UsageError(
-                f"{self.name}: these are no several keys: {keys!r}; give a list, [{keys!r}]"
-            )
+            raise UsageError(f"{asker} takes a list of keys, not {keys!r}")
         return list(dict.fromkeys(map(self.check_key, keys)))
 
     def check_key(self, key: Any) -> Any:

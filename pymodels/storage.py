@@ -342,7 +342,7 @@ class Storage(Opened, ABC):
     def get_many(self, model: type[M], keys: Iterable[Any]) -> dict[Any, M]:
         """Return the records of *model* under *keys*, by key, without those that do not exist."""
         schema: Schema = schema_of(model)
-        wanted = schema.check_keys(keys)
+        wanted = schema.check_keys(keys, "get_many")
         target = self.current
         target.home.meet(schema)
         found = target.read(schema, wanted)
@@ -376,7 +376,7 @@ class Storage(Opened, ABC):
         schema: Schema = schema_of(model)
         target = self.current
         target.check_writable()
-        wanted = schema.check_keys(keys)
+        wanted = schema.check_keys(keys, "delete_many")
         return deleting.delete_keys(target, schema, wanted)
 
     def keys(self, model: type[Model]) -> Iterator[Any]:
