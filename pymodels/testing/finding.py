@@ -167,6 +167,18 @@ class LookupTests(AsksSamples):
                 found = keys_of(Mixed.objects(storage).where(**lookups))
                 check(differences(lookups, found, wanted))
 
+    def test_text_is_found_by_text_of_any_length(self, storage: Storage) -> None:
+        for length in (999, 1001, 40_000):
+            text = "aß." * length
+            Sample(pk=f"{length}", text=text).save(storage)
+            objects = Sample.objects(storage)
+            for name in ("startswith", "endswith", "contains", "equals"):
+                assert keys_of(objects.where(**{f"text__{name}": text})) == [f"{length}"]
+                assert objects.where(**{f"text__i{name}": text.upper()}).count() == 1
+            assert objects.where(text__contains_all=[text, "a"]).count() == 1
+            assert objects.where(pk__startswith=text).count() == 0
+            objects.delete()
+
     def test_in_takes_a_query(self, loaded: Storage) -> None:
         objects, friends = Sample.objects(loaded), Friend.objects(loaded)
         for found in (friends.where(name="f1"), friends.where(name__gt="f"), friends.where(pk="")):

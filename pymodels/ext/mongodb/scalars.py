@@ -28,6 +28,8 @@ NOTHING: Final[Condition] = {"_id": {"$in": []}}
 _TEXT_FORM: Final = frozenset({"date", "time"})
 """Families that are stored as text, and sort as that text does."""
 _SIGNS: Final = {"gt": "$gt", "gte": "$gte", "lt": "$lt", "lte": "$lte"}
+_LONGEST: Final = 1000
+"""How much text may stand in a regular expression; the server takes some 32 kB of one."""
 _DECIMALS: Final = create_decimal128_context()
 
 
@@ -242,6 +244,8 @@ def _finding(before: str, after: str) -> Callable[[Way, Any], Any]:
             return NotImplemented
         if not operand:
             return {way.path: {"$type": "string"}}
+        if len(operand) > _LONGEST:
+            return NotImplemented
         return {way.path: {"$regex": f"{before}{pattern(operand)}{after}"}}
 
     return answer
@@ -268,7 +272,7 @@ def _folded(before: str, after: str) -> Callable[[Way, Any], Any]:
     """MongoDB and Python agree on the case of ASCII; any other text is left to Python."""
 
     def answer(way: Way, operand: str) -> Any:
-        if not _is_text(way.place.kind) or "\0" in operand:
+        if not _is_text(way.place.kind) or "\0" in operand or len(operand) > _LONGEST:
             return NotImplemented
         other = {way.path: {"$regex": r"[^\x00-\x7f]"}}
         folded = operand.casefold()
