@@ -113,6 +113,18 @@ class Selection(Generic[M]):
         condition = conditions.negated(self._schema.condition(given, lookups))
         return self._with(condition=conditions.both(self._asked.condition, condition))
 
+    def __copy__(self) -> Self:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise UsageError(
+            f"a query cannot be pickled, since it belongs to {self._storage.name}: send what it is "
+            "made of, or the keys of what it finds"
+        )
+
     def _refuse_slice(self, what: str) -> None:
         if self._asked.offset or self._asked.limit is not None:
             raise QueryError(f"a slice of a query is final: {what} must come before the slice")

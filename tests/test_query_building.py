@@ -1,6 +1,8 @@
 """Queries that have no meaning are refused when they are built: no record is ever read for them."""
 
+import copy
 import operator
+import pickle
 
 import pytest
 
@@ -402,3 +404,10 @@ def test_select_values_and_group_by_need_names(people):
         for build in (people.values, people.select, people.sum, people.group_by):
             with complaint(UsageError, "named", repr(wrong)):
                 build(wrong)
+
+
+def test_a_query_is_its_own_copy_and_stays_where_it_is(people):
+    some = people.where(age__gt=3)[:2]
+    assert copy.copy(some) is copy.deepcopy(some) is some
+    with complaint(UsageError, "a query cannot be pickled", "keys"):
+        pickle.dumps(some)
