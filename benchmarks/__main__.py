@@ -20,6 +20,7 @@ _ABOUT_RATIOS = (
     "call:\n"
 )
 MARK = "measured"
+FEWER = "†"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     openers: list[Opener] = [RawLmdb, in_lmdb, in_memory, RawSqlite]
     if not options.no_peers:
-        from benchmarks import object_peers, sql_peers
+        from benchmarks import document_peers, object_peers, sql_peers
 
-        peers = (*sql_peers.PEERS, *object_peers.PEERS)
+        peers = (*sql_peers.PEERS, *object_peers.PEERS, *document_peers.PEERS)
         openers += [peer for peer in peers if peer.__name__ not in options.skip]
     print(f"Measuring {options.rounds} rounds ", end="", flush=True)
     timings = measure(openers, count=options.records, rounds=options.rounds, advance=_dot)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{options.records:,} records, medians of {options.rounds} interleaved rounds; "
             ),
             _ABOUT_RATIOS,
-            _ratios(timings),
+            ratios(timings),
             _calls({"LMDB": count_calls(in_lmdb), "memory": count_calls(in_memory)}),
             "PyModels on LMDB, microseconds, as the records become more:\n",
             table(
@@ -69,20 +70,32 @@ def _dot() -> None:
     print(".", end="", flush=True)
 
 
-def _ratios(timings: Sequence[Timing]) -> str:
+def ratios(timings: Sequence[Timing]) -> str:
+    """Return the table of ratios, and below it what was measured on fewer records."""
     base, *others = timings[0].seconds
     header = ("", f"{base}, µs", "target", *others)
-    return table(
+    text = table(
         header,
         [
             (
                 one.step.title,
                 f"{one.each(base):,.1f}",
                 f"{one.step.target:g}" if one.step.target else "",
-                *(f"{one.ratio(other, base):,.2f}" for other in others),
+                *(
+                    f"{one.ratio(other, base):,.2f}{FEWER * (other in one.fewer)}"
+                    for other in others
+                ),
             )
             for one in timings
         ],
+    )
+    fewer = [
+        f"{one.step.title}: {units:,} of {one.step.units:,}"
+        for one in timings
+        for units in sorted(set(one.fewer.values()))
+    ]
+    return (
+        f"{text}\n{FEWER} timed on fewer records or calls ({'; '.join(fewer)})\n" if fewer else text
     )
 
 

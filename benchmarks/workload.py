@@ -15,6 +15,9 @@ LOW, HIGH = 500, 509
 
 NEEDLE = "needle"
 
+FEW = 5
+"""How many records are saved, or got, one by one where each takes a large part of a second."""
+
 Found: TypeAlias = Any
 """An object that a side gives to its caller, or a pair of a key and one."""
 
@@ -64,7 +67,10 @@ class Step:
     """Whether the order of the records is part of the answer."""
 
     fewer: Step | None = None
-    """What is measured in its place on a side that is too slow for all of it."""
+    """What is measured in its place on a side that is too slow for all of it.
+
+    It asks for the first of the same records, and is held to the beginning of the whole answer.
+    """
 
     left: Callable[[Side], Any] | None = None
     """What such a side has to do besides, unmeasured."""
@@ -95,8 +101,8 @@ def steps(count: int) -> list[Step]:
             lambda side: side.insert_each(more),
             singles,
             target=1.3,
-            fewer=Step("", lambda side: side.insert_each(more[:2]), min(2, singles)),
-            left=lambda side: side.insert_many(more[2:]),
+            fewer=Step("", lambda side: side.insert_each(more[:FEW]), min(FEW, singles)),
+            left=lambda side: side.insert_many(more[FEW:]),
         ),
         Step(
             "get by key",
@@ -105,7 +111,7 @@ def steps(count: int) -> list[Step]:
             3,
             1.5,
             ordered=True,
-            fewer=Step("", lambda side: side.get(some[:3]), 3),
+            fewer=Step("", lambda side: side.get(some[:FEW]), min(FEW, len(some))),
         ),
         Step("indexed =, 100 objects", lambda side: side.in_city(here), 1, 9, 1.4),
         Step("indexed range, 1 % of all", lambda side: side.of_age(LOW, HIGH), 1, 9, 1.4),
