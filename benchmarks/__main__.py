@@ -35,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     openers: list[Opener] = [RawLmdb, in_lmdb, in_memory, RawSqlite]
     if not options.no_peers:
-        from benchmarks import document_peers, object_peers, sql_peers
+        from benchmarks import django_peer, document_peers, object_peers, sql_peers
 
-        peers = (*sql_peers.PEERS, *object_peers.PEERS, *document_peers.PEERS)
+        modules = (sql_peers, django_peer, object_peers, document_peers)
+        peers = [peer for module in modules for peer in module.PEERS]
         openers += [peer for peer in peers if peer.__name__ not in options.skip]
     print(f"Measuring {options.rounds} rounds ", end="", flush=True)
     timings = measure(openers, count=options.records, rounds=options.rounds, advance=_dot)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import operator
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ from benchmarks.workload import PAGE, Found
 def _document(key: str, values: dict[str, Any]) -> dict[str, Any]:
     # JSON knows no instants, and BSON none of microseconds.
     return {"pk": key, **values, "joined": values["joined"].isoformat()}
+
+
+def _sums(people: Iterable[Found]) -> dict[str, int]:
+    found: defaultdict[str, int] = defaultdict(int)
+    for person in people:
+        found[person["city"]] += person["age"]
+    return found
 
 
 class _Documents:
@@ -82,6 +90,16 @@ class TinyDb(_Documents):
 
     def count_city(self, name: str) -> int:
         return int(self.people.count(tinydb.where("city") == name))
+
+    def cities(self) -> tuple[str, ...]:
+        return tuple(sorted({found["city"] for found in self.people}))
+
+    def ages(self) -> tuple[int, int]:
+        ages = [found["age"] for found in self.people]
+        return min(ages), max(ages)
+
+    def ages_in_cities(self) -> dict[str, int]:
+        return _sums(self.people)
 
     def fetch_all(self) -> list[Found]:
         return list(self.people.all())
@@ -158,6 +176,16 @@ class Mongita(_Documents):
 
     def count_city(self, name: str) -> int:
         return int(self.people.count_documents({"city": name}))
+
+    def cities(self) -> tuple[str, ...]:
+        return tuple(sorted(self.people.distinct("city")))
+
+    def ages(self) -> tuple[int, int]:
+        low, high = (self.people.find_one({}, [("age", way)]) for way in (1, -1))
+        return low["age"], high["age"]
+
+    def ages_in_cities(self) -> dict[str, int]:
+        return _sums(self.people.find({}))
 
     def fetch_all(self) -> list[Found]:
         return list(self.people.find({}))

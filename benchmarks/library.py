@@ -50,6 +50,16 @@ class Library:
     def count_city(self, name: str) -> int:
         return Person.objects(self.storage).where(city=name).count()
 
+    def cities(self) -> tuple[str, ...]:
+        return tuple(Person.objects(self.storage).values("city"))
+
+    def ages(self) -> tuple[int, int]:
+        people = Person.objects(self.storage)
+        return people.min("age"), people.max("age")
+
+    def ages_in_cities(self) -> dict[str, int]:
+        return dict(Person.objects(self.storage).group_by("city").sum("age"))
+
     def fetch_all(self) -> list[Found]:
         return Person.objects(self.storage).all()
 
@@ -70,7 +80,7 @@ class Library:
         return [Person.objects(self.storage).get(key)]
 
     def keep_columns(self) -> None:
-        """Keep the two fields in columns by which no index finds or sorts, from now on."""
+        """Keep four fields in columns from now on."""
         assert isinstance(self.storage, KeyValueStorage)
         self.storage.build_indexes(InColumns)
 

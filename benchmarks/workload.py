@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, Protocol, TypeAlias
 
 from benchmarks.records import FIELDS, Row, city, make_rows
@@ -23,7 +24,11 @@ Found: TypeAlias = Any
 
 
 class Side(Protocol):
-    """One way to do all that is measured; what a method returns is compared between sides."""
+    """One way to do all that is measured; what a method returns is compared between sides.
+
+    Those that take part in `steps` also tell the ``cities`` in order, the lowest and the highest
+    of the ``ages``, and the sums of ``ages_in_cities`` by the cities' names.
+    """
 
     title: str
     is_slow: bool
@@ -119,6 +124,9 @@ def steps(count: int) -> list[Step]:
         Step("page in the order of an index", lambda s: s.page_by_age(), 1, 9, 3, ordered=True),
         Step("page by an unindexed field", lambda s: s.page_by_score(), 1, 2, 1.2, ordered=True),
         Step("indexed count", lambda side: side.count_city(here), 1, 9, 3),
+        Step("values of an indexed field", methodcaller("cities"), 1, 9),
+        Step("lowest and highest, indexed", methodcaller("ages"), 1, 9),
+        Step("sums in groups", methodcaller("ages_in_cities"), 1, 2),
         Step("fetch all", lambda side: side.fetch_all(), count, 2, 1.5),
         Step("update one field, in a transaction", lambda s: s.update(some), len(some), target=2),
         Step("delete by filter", lambda side: side.delete_city(there), 100, target=1.5),
@@ -132,4 +140,5 @@ def steps(count: int) -> list[Step]:
             ordered=True,
             before=in_columns,
         ),
+        Step("sums in groups, in columns", methodcaller("ages_in_cities"), 1, 2, before=in_columns),
     ]

@@ -34,6 +34,21 @@ def test_a_side_that_finds_less_is_noticed(monkeypatch, operation):
         measure((RawLmdb, RawSqlite), count=500, rounds=1)
 
 
+@pytest.mark.parametrize(
+    ("operation", "wrong"),
+    [
+        ("cities", lambda found: found[::-1]),
+        ("ages", lambda found: (found[0], found[1] + 1)),
+        ("ages_in_cities", lambda found: {**found, "City 0000": 0}),
+    ],
+)
+def test_a_side_that_reckons_otherwise_is_noticed(monkeypatch, operation, wrong):
+    right = getattr(RawSqlite, operation)
+    monkeypatch.setattr(RawSqlite, operation, lambda self: wrong(right(self)))
+    with pytest.raises(Disagreement):
+        measure((RawLmdb, RawSqlite), count=300, rounds=1)
+
+
 def test_a_side_that_changes_less_is_noticed(monkeypatch):
     monkeypatch.setattr(RawSqlite, "update", lambda self, keys: None)
     with pytest.raises(Disagreement):
