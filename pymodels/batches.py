@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +20,7 @@ from pymodels.expectations import check_expectation
 from pymodels.expectations import taken as key_is_taken
 from pymodels.indexes import IndexRecord, duplicate, entry, value_extractor
 from pymodels.ordered import OrderedIndex
+from pymodels.overlays import Overlay, changes_in
 from pymodels.schema import Schema
 from pymodels.storage import Prepared
 from pymodels.tables import (
@@ -50,6 +52,8 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
 
 
 _SCHEMA: Final = operator.attrgetter("schema")
+_KEY: Final = operator.attrgetter("key")
+_STORED: Final = operator.attrgetter("stored")
 _EXPECT: Final = operator.attrgetter("expect")
 
 
@@ -83,21 +87,47 @@ class BatchWriter:
 
     def __init__(self, storage: KeyValueStorage, batch: Batch) -> None:
         self.storage = storage
-        self.batch = batch
+        # Without ``keeps_indexes`` it is asked for nothing that only others can do.
+        self.batch: IndexBatch = batch  # type: ignore[assignment]
         self.known: dict[str, Catalog] = {}
         # Of each record that an index may have to do with: its schema, what it was and what it is.
         self.moves: dict[tuple[str, bytes], list[Any]] = {}
         self.has_changes = False
+        self.stamp = self.batch.stamp if storage.keeps_indexes else None
 
-    def write(self, changes: Sequence[Change]) -> bool:
-        """Carry out *changes*; tell whether the tables are others than before."""
+    def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema] | None = None) -> bool:
+        """Carry out *changes*, of records of *schemas*; tell whether the tables are others now."""
         # Every model's indexes are known before the first change, whichever of them writes first.
-        for schema in schemas_of(changes):
+        schemas = schemas or schemas_of(changes)
+        for schema in schemas:
             self.know(schema)
-        inserted = self.insert(changes) if changes else None
+        inserted = self.insert(changes) if len(schemas) == 1 else None
         if inserted is None and not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
+        self.index(changes, inserted)
+        return self.has_changes
+
+    def write_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
+        """Store what a transaction made of records, if all that it found is as it was.
+
+        That is so if the batch began with the state *since*.
+        """
+        is_same = self.storage.keeps_indexes and self.stamp == since is not None
+        if not (is_same or all(map(self.is_unchanged, overlays))):
+            # Which record it is, and what it was expected to be, is said there.
+            self.write(changes_in(overlays, self.storage.codec))
+            return
+        for overlay in overlays:
+            if overlay.changed:
+                self.know(overlay.schema)
+                self.replace(overlay)
+        self.index((), None)
+
+    def index(
+        self, changes: Sequence[Change], inserted: Sequence[tuple[bytes, bytes]] | None
+    ) -> None:
+        """Tell the indexes of records that were changed, or *inserted* as new ones."""
         for collection, catalog in self.known.items():
             if catalog.unique or catalog.ordered:
                 if inserted is not None:
@@ -105,30 +135,40 @@ class BatchWriter:
                 else:
                     self.index_moved(catalog, collection)
                 if self.has_changes and not catalog.is_ready:
-                    maintenance.step(
-                        self.storage, cast("IndexBatch", self.batch), collection, _WITH_EACH
-                    )
-        return self.has_changes
+                    maintenance.step(self.storage, self.batch, collection, _WITH_EACH)
+
+    def commit(self) -> None:
+        """Make it true; what only asserts leaves the revision as it was."""
+        if not self.has_changes:
+            self.batch.rollback()
+            return
+        self.batch.commit()
+        if self.stamp is not None:
+            stamp = self.batch.stamp
+            for catalog in self.known.values():
+                catalog.stamp = stamp
 
     def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
-        """Store new records of one model all at once, if all changes are that; return the pairs."""
+        """Store records of one model all at once, if all of them are new; return the pairs."""
         if len(changes) == 1:
             return self.insert_one(changes[0])
         if (
             not self.storage.keeps_indexes
             or set(map(type, changes)) != {Put}
             or set(map(_EXPECT, changes)) != {Expect.ABSENT}
-            or len(schemas_of(changes)) > 1
         ):
             return None
         schema, longest = changes[0].schema, self.storage.longest_key
         encode = schema.key.encode
-        puts = cast("Sequence[Put]", changes)
-        pairs = sorted([(encode(put.key), put.stored) for put in puts])
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys) or (longest is not None and max(map(len, keys)) > longest):
+        keys = list(map(encode, map(_KEY, changes)))
+        if longest is not None and max(map(len, keys)) > longest:
             return None
-        taken = cast("IndexBatch", self.batch).insert(schema.table, pairs)
+        pairs = list(zip(keys, map(_STORED, changes), strict=True))
+        if not all(map(operator.lt, keys, itertools.islice(keys, 1, None))):
+            if len(set(keys)) < len(keys):
+                return None
+            pairs.sort()
+        taken = self.batch.insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
         self.has_changes = True
@@ -142,8 +182,8 @@ class BatchWriter:
         key, stored = schema.key.encode(change.key), change.stored
         if not self.storage.keeps_indexes or (longest is not None and len(key) > longest):
             return None
-        pairs = [(key, stored)]
-        if cast("IndexBatch", self.batch).insert(schema.table, pairs) is not None:
+        pairs, batch = [(key, stored)], self.batch
+        if batch.insert(schema.table, pairs) is not None:
             raise key_is_taken(change)
         self.has_changes = True
         return pairs
@@ -160,7 +200,7 @@ class BatchWriter:
             return False
         if longest is not None and max(map(len, keys)) > longest:
             return False
-        batch = cast("IndexBatch", self.batch)
+        batch = self.batch
         there = dict(batch.fetch(table, keys))
         puts: list[tuple[bytes, bytes]] = []
         deletions: list[bytes] = []
@@ -181,6 +221,40 @@ class BatchWriter:
             batch.delete(table, key)
         self.has_changes = self.has_changes or bool(puts or deletions)
         return True
+
+    def is_unchanged(self, overlay: Overlay) -> bool:
+        """Tell whether all records that were read are as they were found; False if unknown."""
+        encode, longest = overlay.schema.key.encode, self.storage.longest_key
+        found = {encode(key): one for key, one in overlay.found.items()}
+        if not self.storage.keeps_indexes:
+            return False
+        if longest is not None and found and max(map(len, found)) > longest:
+            return False
+        there: Any = dict.fromkeys(found)
+        there.update(self.batch.fetch(overlay.schema.table, list(found)))
+        return bool(there == found)
+
+    def replace(self, overlay: Overlay) -> None:
+        """Put what was made of records in their place, and note it for the indexes."""
+        schema, found = overlay.schema, overlay.found
+        encode, known = schema.key.encode, self.known[schema.collection]
+        is_indexed = overlay.names is None or not known.names.isdisjoint(overlay.names)
+        puts: list[tuple[bytes, bytes]] = []
+        for key, after in overlay.changed.items():
+            packed, before = encode(key), found[key]
+            if after is not None:
+                puts.append((packed, after))
+            elif before is not None:
+                self.batch.delete(schema.table, packed)
+                self.has_changes = True
+            if is_indexed and (
+                before is None or after is None or known.concerns_indexes(before, after)
+            ):
+                self.moves[schema.collection, packed] = [schema, before, after]
+        if puts:
+            puts.sort()
+            self.batch.put_all(schema.table, puts)
+            self.has_changes = True
 
     def change(self, change: Change) -> None:
         schema, batch = change.schema, self.batch
@@ -232,7 +306,15 @@ class BatchWriter:
     def know(self, schema: Schema) -> None:
         """Find out what is remembered of the collection, and add what its model declares."""
         name, storage = schema.collection, self.storage
-        catalog = storage.catalog(self.batch, name)
+        catalog = storage.catalogs.get(name)
+        # Of the first collection it may be known from the batch before; another model may since
+        # have brought something.
+        if not self.known and catalog is not None and catalog.stamp == self.stamp is not None:
+            if catalog.has_all_of(schema):
+                self.known[name] = catalog
+                return
+        else:
+            catalog = storage.catalog(self.batch, name)
         if catalog is not None:
             check_key_kind(catalog.record, schema, storage.name)
             if catalog.has_all_of(schema):
@@ -273,7 +355,7 @@ class BatchWriter:
             return [msgspec.structs.replace(index, ready=False) for index in added]
         pairs = list(self.batch.items(table, None, None, descending=False))
         reader = EntryReader(added, self.storage.codec)
-        batch = cast("IndexBatch", self.batch)
+        batch = self.batch
         return list(add_entries(batch, collection, reader, pairs).values())
 
     def index_new(
@@ -324,10 +406,10 @@ class BatchWriter:
         spread: set[int],
     ) -> None:
         """Take out of each index what is gone, and put in what came; both are in order."""
-        batch = cast("IndexBatch", self.batch)
-        for index, removed, added in zip(catalog.ordered, gone, come, strict=True):
+        batch = self.batch
+        for table, removed, added in zip(catalog.tables, gone, come, strict=True):
             if removed or added:
-                change_entries(batch, collection, index, removed, added)
+                change_entries(batch, table, removed, added)
         news = catalog.entries.news(come, spread)
         if news:
             known = catalog.record
@@ -391,21 +473,21 @@ class PreparedBatch(Prepared):
 
     def __init__(self, storage: KeyValueStorage, turn: Turn) -> None:
         self.batch = storage.batch()
+        self.writer = BatchWriter(storage, self.batch)
         self._storage = storage
         self._turn = turn
-        self.has_changes = False
 
     def carry_out(self, changes: Sequence[Change]) -> None:
-        self.has_changes = BatchWriter(self._storage, self.batch).write(changes)
+        self.writer.write(changes)
+
+    def carry_out_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
+        self.writer.write_overlays(overlays, since)
 
     def commit(self) -> None:
         if self._turn.is_inherited:
             raise prepared_elsewhere(self._storage.name)
         try:
-            if self.has_changes:
-                self.batch.commit()
-            else:  # what only asserts leaves the revision as it was
-                self.batch.rollback()
+            self.writer.commit()
         finally:
             self._turn.release()
 

@@ -24,12 +24,13 @@ _SATISFIED = "what its collection had when it had all that the model declares"
 
 
 class Catalog:
-    """One collection, as a storage remembers it; ``data`` is the stored form of ``record``.
+    """The collection *name*, as a storage remembers it; ``data`` is ``record`` as it is stored.
 
     ``stamp`` is that of the last view in which it was found to be so.
     """
 
-    def __init__(self, data: bytes, codec: MessagePack) -> None:
+    def __init__(self, name: str, data: bytes, codec: MessagePack) -> None:
+        self.name = name
         self.data = data
         self.stamp: int | None = None
         self.codec = codec
@@ -42,6 +43,11 @@ class Catalog:
     def is_ready(self) -> bool:
         """Whether no index is still being built."""
         return all(index.ready for index in self.ordered)
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of the ordered indexes."""
+        return tuple(table_of(self.name, index) for index in self.ordered)
 
     @cached_property
     def entries(self) -> EntryReader:
@@ -100,18 +106,16 @@ def remember(batch: Batch, codec: MessagePack, name: str, record: CollectionReco
     """Store what is to be remembered of a collection, and return it ready for use."""
     data = msgspec.msgpack.encode(record)
     batch.put(META, f"collection:{name}".encode(), data)
-    return Catalog(data, codec)
+    return Catalog(name, data, codec)
 
 
 def change_entries(
     batch: IndexBatch,
-    collection: str,
-    index: OrderedIndex,
+    table: str,
     removed: Sequence[tuple[bytes, bytes]],
     added: Sequence[tuple[bytes, bytes]],
 ) -> None:
     """Take pairs of entry and key out of an index, and put others in; both are in order."""
-    table = table_of(collection, index)
     if table.startswith(COLUMNS):
         blocks.change(batch, table, removed, added)
         return
@@ -127,5 +131,5 @@ def add_entries(
     """Put records into indexes; return these as they are to be remembered now."""
     added, spread = reader.read_all(pairs)
     for index, entries_of_index in zip(reader.indexes, added, strict=True):
-        change_entries(batch, collection, index, (), entries_of_index)
+        change_entries(batch, table_of(collection, index), (), entries_of_index)
     return {index.name: index for index in reader.indexes} | reader.news(added, spread)

@@ -1,19 +1,20 @@
-"""What differs between two instances of a model: a function for each model, made of its fields."""
+"""What of a record is to be written: a function for each model, which compares stored fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymodels.kinds import Kind, Open, Scalar, Structured, Union, is_list_of_text
-from pymodels.schema import FieldInfo, Schema
+import msgspec
+
+from pymodels.kinds import Open, Structured
+from pymodels.schema import Schema
 
 if TYPE_CHECKING:
     from pymodels.changes import StoredPath
-    from pymodels.codecs import Codec
+    from pymodels.messagepack import MessagePack
 
-Compare: TypeAlias = Callable[[Any, Any], "dict[StoredPath, Any]"]
+Compare: TypeAlias = "Callable[[bytes, bytes], tuple[dict[StoredPath, msgspec.Raw], bool]]"
 
 _TEMPLATE: Final = """\
 def differing(before, after):
@@ -22,18 +23,23 @@ def differing(before, after):
     return found
 """
 
-_BY_VALUE: Final = (str, int, bool, bytes, date)
-"""The types of which equal values are stored as the same bytes, and others as others."""
+_LINES: Final = """\
+    if before.f{number} != after.f{number}:
+        found.append(({number}, before.f{number}, after.f{number}))
+"""
 
-_TOLD_APART: Final = frozenset({*_BY_VALUE, float})
-"""Types of which values that are not equal are stored as other bytes."""
+_NOTHING: Final = msgspec.Raw()
 
 
-def comparison(codec: Codec, schema: Schema) -> Compare | None:
-    """Return a function from two instances to what has to be set so that one reads as the other.
+def comparison(codec: MessagePack, schema: Schema) -> Compare | None:
+    """Return a function from a record and what its model makes of an instance to what is different.
 
-    What was stored is taken as the model itself would write it. None, where a field is a reference
-    or holds mappings, of which members may be stored that nobody declared.
+    It returns what has to be set in the record, and whether the second one is the record with that
+    set: not if the record holds what nobody declared. What was stored in another way than the model
+    would is not different. It raises ``msgspec.DecodeError`` if the record does not fit the model.
+
+    None, where a field is a reference or holds mappings, of which members may be stored that nobody
+    declared.
     """
     infos = [schema.fields[name] for name in schema.model.__struct_fields__]
     if any(
@@ -41,47 +47,40 @@ def comparison(codec: Codec, schema: Schema) -> Compare | None:
         for info in infos
     ):
         return None
+    strict = _raw_fields([info.stored for info in infos], forbid_unknown_fields=True)
+    lenient = _raw_fields([info.stored for info in infos])
     known: dict[str, Any] = {}
-    source = _TEMPLATE.format(fields="".join(map(_lines, range(len(infos)), infos)))
-    exec(source, known)  # noqa: S102 - made of the names of fields alone, which are identifiers
-    differing: Callable[[Any, Any], list[tuple[int, Any, Any]]] = known["differing"]
-    stored_value = codec.stored_value
+    lines = [_LINES.format(number=number) for number in range(len(infos))]
+    exec(_TEMPLATE.format(fields="".join(lines)), known)  # noqa: S102 - made of numbers alone
+    differing: Callable[[Any, Any], list[tuple[int, msgspec.Raw, msgspec.Raw]]]
+    differing = known["differing"]
+    decode, stored_value = codec.decoder(schema), codec.stored_value
+    readers = [codec.value_decoder(info) for info in infos]
 
-    def compare(before: Any, after: Any) -> dict[StoredPath, Any]:
-        found: dict[StoredPath, Any] = {}
-        for number, old, new in differing(before, after):
+    def compare(stored: bytes, made: bytes) -> tuple[dict[StoredPath, msgspec.Raw], bool]:
+        try:
+            before, is_made = strict(stored), True
+        except msgspec.DecodeError:
+            before, is_made = lenient(stored), False
+        found: dict[StoredPath, msgspec.Raw] = {}
+        for number, old, new in differing(before, lenient(made)):
             info = infos[number]
-            value = stored_value(info.kind, new)
-            kind = type(old)
-            is_other = kind is type(new) and kind in _TOLD_APART and old != new
-            if is_other or stored_value(info.kind, old) != value:
-                found[(info.stored,)] = value
-        return found
+            value = info.held(decode(stored)) if old == _NOTHING else readers[number](old)
+            if stored_value(info.kind, value) == new:
+                is_made = False
+                continue
+            found[(info.stored,)] = new
+        return found, is_made
 
     return compare
 
 
-def _lines(number: int, info: FieldInfo) -> str:
-    """Return what finds out whether a field may be stored as other bytes."""
-    test = "old is not new"
-    if _is_by_value(info.kind):
-        test += " and (old != new or type(old) is not type(new))"
-    elif _some(info.kind).annotation is float:  # there are two zeros
-        test += " and (old != new or old == 0.0 or type(old) is not type(new))"
-    elif _some(info.kind).families == {"instant"}:
-        test += " and (old != new or type(old) is not type(new) or old.tzinfo is not new.tzinfo)"
-    return (
-        f"    old, new = before.{info.name}, after.{info.name}\n"
-        f"    if {test}:\n"
-        f"        found.append(({number}, old, new))\n"
+def _raw_fields(names: list[str], **options: Any) -> Callable[[bytes], Any]:
+    shape = msgspec.defstruct(
+        "Fields",
+        [(f"f{number}", msgspec.Raw, _NOTHING) for number, _ in enumerate(names)],
+        rename={f"f{number}": name for number, name in enumerate(names)},
+        gc=False,
+        **options,
     )
-
-
-def _is_by_value(kind: Kind) -> bool:
-    some = _some(kind)
-    return is_list_of_text(some) or (isinstance(some, Scalar) and some.annotation in _BY_VALUE)
-
-
-def _some(kind: Kind) -> Kind:
-    """Return what *kind* holds besides null, where that is of one kind."""
-    return kind.some[0] if isinstance(kind, Union) and len(kind.some) == 1 else kind
+    return msgspec.msgpack.Decoder(shape).decode

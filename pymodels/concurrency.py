@@ -77,10 +77,10 @@ class Turn:
 
     def release(self) -> None:
         """Let the next one in; doing so again does no harm."""
-        inherited = self.is_inherited
-        lock, self._lock = self._lock, None
-        if lock is not None and not inherited:
-            self._owner._writer = None
+        owner, lock = self._owner, self._lock
+        self._lock = None
+        if lock is not None and lock is owner._lock:  # else a parent process has to
+            owner._writer = None
             lock.release()
 
 

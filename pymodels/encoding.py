@@ -170,7 +170,7 @@ def _null(value: Any) -> bytes:
     return _NULL
 
 
-_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     type(None): _null,
     type(ABSENT): _null,
     bool: lambda value: _TRUE if value else _FALSE,
@@ -199,7 +199,7 @@ def encode(value: Any) -> bytes:
     >>> sorted([b"x", "a", 2, None, 1.5], key=encode)
     [None, 1.5, 2, 'a', b'x']
     """
-    encoder = _ENCODERS.get(type(value))
+    encoder = ENCODERS.get(type(value))
     if encoder is not None:
         return encoder(value)
     if isinstance(value, Enum):
@@ -224,7 +224,7 @@ def encoded_pairs(
         several = sorted([(encode(value), some) for value, some in found.items()])
         if all(len(one) < longest for one, _ in several):
             return [(one, key) for one, some in several for key in some]
-    encoders = _ENCODERS
+    encoders = ENCODERS
     try:
         encodings = [encoders[type(value)](value)[:longest] for value in values]
     except KeyError:

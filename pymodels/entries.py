@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from pymodels.conditions import Condition
-from pymodels.encoding import encode, encoded_pairs
+from pymodels.encoding import ENCODERS, encode, encoded_pairs
 from pymodels.evaluation import compile_condition, leaves
 from pymodels.fieldvalues import ColumnReader
 from pymodels.ordered import (
@@ -236,7 +236,15 @@ def _simple(part: Part, attribute: str) -> Callable[[Any], Entries]:
     if part.reading != PLAIN:
         read = converter(part.reading)
         return lambda record: (encode(read(get(record)))[:LONGEST],)
-    return lambda record: (encode(get(record))[:LONGEST],)
+
+    def entries(record: Any) -> Entries:
+        value = get(record)
+        try:
+            return (ENCODERS[type(value)](value)[:LONGEST],)
+        except KeyError:
+            return (encode(value)[:LONGEST],)
+
+    return entries
 
 
 def _values(part: Part, attribute: str) -> Callable[[Iterable[Any]], list[Any]]:

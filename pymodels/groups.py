@@ -11,15 +11,17 @@ import copy
 import os
 from collections import deque
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pymodels.batches import BatchWriter, schemas_of
 from pymodels.errors import StorageError
-from pymodels.tables import IndexBatch, records_table, table_of, tables_for, unique_table
+from pymodels.tables import IndexBatch, records_table, table_of, unique_table
 
 if TYPE_CHECKING:
     from pymodels.changes import Change
     from pymodels.keyvalue import KeyValueStorage
+    from pymodels.schema import Schema
 
 
 class NestingBatch(IndexBatch, Protocol):
@@ -52,12 +54,20 @@ class CommitGroups:
         self._storage = storage
         self._queue: deque[_Waiting] = deque()
 
-    def write(self, changes: Sequence[Change]) -> None:
-        """Write one batch, with all others that wait when its turn comes."""
+    def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema]) -> None:
+        """Write one batch, of records of *schemas*, with all that wait when its turn comes."""
+        lock = self._storage.write_lock
+        turn = lock.try_acquire()
+        if turn is not None and not self._queue:
+            try:
+                self._write_alone(changes, schemas)
+            finally:
+                turn.release()
+            return
         mine = _Waiting(changes)
         self._queue.append(mine)
         try:
-            turn = self._storage.write_lock.acquire()
+            turn = turn or lock.acquire()
         except BaseException:
             mine.is_withdrawn = True
             raise
@@ -78,21 +88,28 @@ class CommitGroups:
                 found.append(one)
         return found
 
+    def _write_alone(self, changes: Sequence[Change], schemas: AbstractSet[Schema]) -> None:
+        storage = self._storage
+        storage.settle(schemas)
+        writer = BatchWriter(storage, storage.batch())
+        try:
+            writer.write(changes, schemas)
+            writer.commit()
+        except BaseException:
+            writer.batch.rollback()
+            raise
+
     def _write_all(self, group: Sequence[_Waiting]) -> None:
         batch: Any = None
         try:
             storage = self._storage
-            changes = group[0].changes if len(group) == 1 else [c for g in group for c in g.changes]
-            schemas = schemas_of(changes)
-            storage.make_tables(tables_for(schemas, storage.ordered_indexes))
+            schemas = schemas_of([change for one in group for change in one.changes])
+            storage.settle(schemas)
             batch = storage.batch()
-            if len(group) == 1:
-                has_changes = BatchWriter(storage, batch).write(group[0].changes)
-            else:
-                batch.open(self._tables(batch, {schema.collection for schema in schemas}))
-                has_changes = False
-                for one in group:
-                    has_changes = self._nested(batch, one) or has_changes
+            batch.open(self._tables(batch, {schema.collection for schema in schemas}))
+            has_changes = False
+            for one in group:
+                has_changes = self._nested(batch, one) or has_changes
             if has_changes:
                 batch.commit()
             else:

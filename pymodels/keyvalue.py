@@ -26,7 +26,7 @@ from pymodels.changes import Change, Put
 from pymodels.choosing import choose
 from pymodels.columns import Column, column_of
 from pymodels.concurrency import WriteLock
-from pymodels.conditions import Condition
+from pymodels.conditions import Condition, Lookup
 from pymodels.errors import StorageInvalid
 from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
@@ -46,10 +46,11 @@ from pymodels.groups import CommitGroups
 from pymodels.keys import KeyKind, kind_named
 from pymodels.messagepack import MessagePack
 from pymodels.ordered import OrderedIndex
+from pymodels.overlays import Overlay
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
 from pymodels.schema import Place, Schema
-from pymodels.shortcuts import shortcut
+from pymodels.shortcuts import equality, shortcut
 from pymodels.storage import Prepared, Storage
 from pymodels.tables import (
     FORMAT,
@@ -103,6 +104,7 @@ class KeyValueStorage(Storage):
         self._groups = CommitGroups(self)
         self.catalogs: dict[str, Catalog] = {}
         self.samples: dict[str, Sample] = {}
+        self._settled: dict[Schema, Any] = {}  # whose tables there are, with its indexes
 
     @abstractmethod
     def view(self) -> AbstractContextManager[View]:
@@ -204,11 +206,22 @@ class KeyValueStorage(Storage):
             native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
         return native
 
+    def count_equal(self, schema: Schema, lookup: Lookup) -> int | None:
+        native = self._native(schema) if self.keeps_indexes else None
+        found = None if native is None else equality(native, lookup)
+        if found is None:
+            return None
+        index, entry = found
+        self.check_open()
+        seen: Any
+        with self.view() as seen:
+            # The count may begin the view anew, so that what it was made with is asked afterwards.
+            count: int = seen.count_under(table_of(schema.collection, index), entry)
+            catalog = self._catalog_for(seen, schema)
+            is_known = catalog is not None and catalog.record.ordered.get(index.name) is index
+        return count if is_known else None
+
     def count(self, plan: Plan) -> int:
-        if type(plan.native) is InIndex and plan.exact and plan.most is None and not plan.skip:
-            known = self._count_under(plan)
-            if known is not None:
-                return known
         if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
         everything = plan.condition == conditions.EVERYTHING
@@ -270,23 +283,6 @@ class KeyValueStorage(Storage):
         advice = suggestion(plan) if self.keeps_indexes else None
         return found | {"suggestion": advice} if advice else found
 
-    def _count_under(self, plan: Plan) -> int | None:
-        """Return how many records have one value, if *plan* asks for nothing else."""
-        fragment = plan.native
-        if not fragment.points or len(fragment.ranges) != 1 or plan.limit is not None:
-            return None
-        self.check_open()
-        index = fragment.index
-        seen: Any
-        with self.view() as seen:
-            # The count may begin the view anew, so that what it was made with is asked afterwards.
-            found: int = seen.count_under(
-                index_table(plan.schema.collection, index.name), fragment.ranges[0][0]
-            )
-            catalog = self._catalog_for(seen, plan.schema)
-            known = catalog is not None and catalog.record.ordered.get(index.name) is index
-        return found if known else None
-
     def collections(self) -> Mapping[str, KeyKind]:
         self.check_open()
         with self.view() as view:
@@ -305,14 +301,15 @@ class KeyValueStorage(Storage):
     def catalog(self, view: View, name: str) -> Catalog | None:
         """Return what is remembered of a collection, None if nothing is."""
         found = self.catalogs.get(name)
-        stamp = _with_indexes(view).stamp if self.keeps_indexes else None
+        seen: Any = view
+        stamp = seen.stamp if self.keeps_indexes else None
         if found is not None and found.stamp == stamp is not None:
             return found  # nothing at all was written since
         data = view.get(META, f"collection:{name}".encode())
         if data is None:
             return None
         if found is None or found.data != data:
-            found = self.catalogs[name] = Catalog(data, self.codec)
+            found = self.catalogs[name] = Catalog(name, data, self.codec)
         found.stamp = stamp
         return found
 
@@ -346,13 +343,15 @@ class KeyValueStorage(Storage):
                 self.check_writable()
             return
         self.check_writable()
-        self._check_names(changes)
-        self._groups.write(changes)
+        schemas = schemas_of(changes)
+        self._check_names(schemas)
+        self._groups.write(changes, schemas)
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
-        self._check_names(changes)
-        prepared = self._begin(tables_for(schemas_of(changes), self.ordered_indexes))
+        schemas = schemas_of(changes)
+        self._check_names(schemas)
+        prepared = self._begin(schemas)
         try:
             prepared.carry_out(changes)
         except BaseException:
@@ -360,32 +359,51 @@ class KeyValueStorage(Storage):
             raise
         return prepared
 
-    def _check_names(self, changes: Sequence[Change]) -> None:
-        for schema in schemas_of(changes):
+    def prepare_overlays(self, overlays: Sequence[Overlay], since: int | None) -> Prepared:
+        self.check_writable()
+        schemas = {overlay.schema for overlay in overlays}
+        self._check_names(schemas)
+        prepared = self._begin(schemas)
+        try:
+            prepared.carry_out_overlays(overlays, since)
+        except BaseException:
+            prepared.rollback()
+            raise
+        return prepared
+
+    def _check_names(self, schemas: AbstractSet[Schema]) -> None:
+        for schema in schemas:
             if schema.collection not in self.catalogs:
                 check_name(self, schema.collection)
 
-    def _begin(self, tables: AbstractSet[str] = frozenset()) -> PreparedBatch:
+    def settle(self, schemas: AbstractSet[Schema]) -> None:
+        """Have the tables made that records of some models need, while nobody else writes."""
+        for schema in schemas:
+            if self._settled.get(schema) is not schema.indexes:
+                self.make_tables(tables_for(schemas, self.ordered_indexes))
+                self._settled |= {one: one.indexes for one in schemas}
+                return
+
+    def _begin(self, schemas: AbstractSet[Schema] = frozenset()) -> PreparedBatch:
         turn = self.write_lock.acquire()
         try:
-            if tables:
-                self.make_tables(tables)
+            self.settle(schemas)
             return PreparedBatch(self, turn)
         except BaseException:
             turn.release()
             raise
 
     @contextmanager
-    def writing(self, tables: AbstractSet[str] = frozenset()) -> Iterator[IndexBatch]:
+    def writing(self, schemas: AbstractSet[Schema] = frozenset()) -> Iterator[IndexBatch]:
         """Return a context with a batch, committed at its end or rolled back by an exception."""
         self.check_writable()
-        prepared = self._begin(tables)
+        prepared = self._begin(schemas)
         try:
             yield cast("IndexBatch", prepared.batch)
         except BaseException:
             prepared.rollback()
             raise
-        prepared.has_changes = True
+        prepared.writer.has_changes = True
         prepared.commit()
 
     # --- indexes ----------------------------------------------------------------------------
@@ -406,7 +424,7 @@ class KeyValueStorage(Storage):
         """
         schemas: list[Schema] = [model.__schema__ for model in models]
         for schema in schemas:
-            with self.writing(tables_for([schema], self.ordered_indexes)) as batch:
+            with self.writing({schema}) as batch:
                 BatchWriter(self, batch).know(schema)
         collections = {schema.collection: None for schema in schemas} or dict.fromkeys(
             self.collections()

@@ -161,6 +161,10 @@ class MessagePack(Codec):
             )
         ).decode
 
+    def value_decoder(self, info: FieldInfo) -> Callable[[Raw], Any]:
+        """Return a function from the stored form of a field to its value."""
+        return msgspec.msgpack.Decoder(probed(info), ext_hook=self.untag).decode
+
     def document(self, stored: bytes) -> dict[str, Any]:
         found = self._plain.decode(stored)
         if not isinstance(found, dict):
@@ -177,37 +181,33 @@ class MessagePack(Codec):
     # --- changes ----------------------------------------------------------------------------
 
     def difference(self, schema: Schema, stored: bytes, instance: Any) -> dict[StoredPath, Any]:
-        compare = self._comparison(schema)
-        if compare is not None:
-            try:
-                found = compare(self.decoder(schema)(stored), instance)
-            except msgspec.DecodeError:
-                pass
-            else:
-                # An int in a field of floats is one that was read as a float.
-                return found if found and self._encoder.encode(instance) != stored else {}
-        return self._any_difference(schema, stored, instance)
+        return self._compared(schema, stored, instance)[0]
 
     def changed(
         self, schema: Schema, key: Any, stored: bytes, instance: Any
     ) -> tuple[dict[StoredPath, Any], bytes]:
-        compare, decode = self._comparison(schema), self.decoder(schema)
-        try:
-            before = decode(stored) if compare is not None else None
-        except msgspec.DecodeError:
-            before = None
-        if compare is None or before is None:
-            return super().changed(schema, key, stored, instance)
-        found = compare(before, instance)
-        if not found:
-            return found, stored
-        encode = self._encoder.encode
-        after = encode(instance)
-        if after == stored:
-            return {}, stored
-        if encode(before) == stored:  # there is nothing in it but what the model declares
-            return found, after
-        return found, self.apply(stored, Patch(schema, key, found))
+        found, after = self._compared(schema, stored, instance)
+        if after is None:
+            after = self.apply(stored, Patch(schema, key, found))
+        return found, after
+
+    def _compared(
+        self, schema: Schema, stored: bytes, instance: Any
+    ) -> tuple[dict[StoredPath, Any], bytes | None]:
+        """Return what is to be set, and what becomes of the record, if that is known."""
+        compare = self._comparison(schema)
+        if compare is not None:
+            made = self._encoder.encode(instance)
+            if made == stored:
+                return {}, stored
+            try:
+                found, is_made = compare(stored, made)
+            except msgspec.DecodeError:
+                pass
+            else:
+                return found, stored if not found else made if is_made else None
+        found = self._any_difference(schema, stored, instance)
+        return found, None if found else stored
 
     def _comparison(self, schema: Schema) -> Compare | None:
         try:
@@ -232,7 +232,7 @@ class MessagePack(Codec):
             before = held
         found: dict[StoredPath, Any] = {}
         for name, value in self._fields.decode(new).items():
-            if before.get(name) != value:
+            if before.get(name) != value != held.get(name):
                 nested = schema.stored[name].kind.any_inside(Structured)
                 if nested and name in held:
                     self._inner_difference((name,), held[name], before[name], value, found)

@@ -157,7 +157,9 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         Raises ``ValidationError`` with all that is wrong, ``DuplicateKey`` if the key or a unique
         value is taken, ``RecordNotFound`` if the record was deleted meanwhile.
         """
-        persistence.save([self], self._target(storage), check=check, replace=replace)
+        if not isinstance(storage, Opened):
+            storage = self._target(storage)
+        persistence.save([self], storage, check=check, replace=replace)
         return self
 
     def save_as(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
-from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put
+from pymodels.changes import Delete, Expect, Expectation, Patch, Put
 from pymodels.errors import Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
@@ -93,28 +93,36 @@ def save(
 
     *unknown* are undeclared fields of a new record, for a copy to take along.
     """
-    target, home = storage.current, storage.home
-    models: set[Any] = set(map(type, instances))
-    for model in models:
-        check_supported(model.__schema__, home)
+    target = storage.current
+    home, schema = target.home, None
     for instance in instances:
+        if instance._schema is not schema:
+            schema = instance._schema
+            if home.supported.get(schema) is not schema.indexes:
+                check_supported(schema, home)
         instance.before_save()
-    prepared = _prepare(instances, target, check=check, replace=replace, unknown=unknown or {})
-    changes = [change for change in prepared if change is not None]
-    target.check_writable()
+    prepared = _prepare(
+        instances, target, home, check=check, replace=replace, unknown=unknown or {}
+    )
+    changes: Any = prepared
+    if None in prepared:
+        changes = [change for change in prepared if change is not None]
     if changes:
         target.write(changes)
+    else:
+        target.check_writable()
     is_kept = target is home  # else it can be taken back, with the state of the instances
     for instance, change in zip(instances, prepared, strict=True):
-        if change is not None:
-            if not is_kept:
-                target.remember(instance)
-            if type(change) is Put:
-                instance._pk = change.key
-                instance._stored = change.stored
-                instance._storage = home
-            elif type(change) is Patch and change.made is not None:
-                instance._stored = change.made[1]
+        if change is None:
+            continue
+        if not is_kept:
+            target.remember(instance)
+        if type(change) is Put:
+            instance._pk = change.key
+            instance._stored = change.stored
+            instance._storage = home
+        elif type(change) is Patch and change.made is not None:
+            instance._stored = change.made[1]
     for instance, change in zip(instances, prepared, strict=True):
         instance.after_save(type(change) is Put)
     return len(changes)
@@ -129,20 +137,22 @@ def check_supported(schema: Schema, home: Storage) -> None:
             f"{schema.name}: {names} must be unique, and {home.name} cannot see to that: declare "
             "the model without, or choose a storage whose capabilities have 'unique'"
         )
+    home.supported[schema] = schema.indexes
 
 
 def _prepare(
     instances: Sequence[Any],
     target: Storage,
+    home: Storage,
     *,
     check: bool,
     replace: bool,
     unknown: Mapping[str, Any],
-) -> list[Change | None]:
+) -> list[Put | Patch | None]:
     """Return what is to be written of each instance, None where nothing is."""
-    codec, home = target.codec, target.home
+    codec = target.codec
     expect = Expect.ANYTHING if replace else Expect.ABSENT
-    prepared: list[Change | None] = []
+    prepared: list[Put | Patch | None] = []
     schema: Any = None
     is_fine: Callable[[Any], bool] = bool
     encode: Callable[[Any], Any] = bytes
@@ -151,7 +161,7 @@ def _prepare(
     for instance in instances:
         if instance._schema is not schema:
             schema = instance._schema
-            is_fine, encode = quick_test(schema), codec.encoder(schema)
+            is_fine, encode = schema.cache.get(codec) or _test_and_encoder(schema, codec)
             is_simple = not (unknown or schema.fill or schema.must is not conditions.EVERYTHING)
         if schema.fill:
             _fill(instance)
@@ -167,6 +177,13 @@ def _prepare(
         else:
             prepared.append(_prepare_changed(instance, target, check=check))
     return prepared
+
+
+def _test_and_encoder(
+    schema: Schema, codec: Codec
+) -> tuple[Callable[[Any], bool], Callable[[Any], Any]]:
+    found = schema.cache[codec] = (quick_test(schema), codec.encoder(schema))
+    return found
 
 
 def _prepare_changed(instance: Any, target: Storage, *, check: bool) -> Patch | None:

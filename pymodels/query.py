@@ -97,7 +97,15 @@ class Query(Selection[M]):
 
     def count(self) -> int:
         """Return how many records there are."""
-        target = self._storage.current
+        target, condition = self._storage.current, self._asked.condition
+        if (
+            type(condition) is conditions.Lookup
+            and self._asked.limit is None
+            and not self._asked.offset
+        ):
+            known = target.count_equal(self._schema, condition)
+            if known is not None:
+                return known
         plan = self.plan(
             unordered=self._asked.limit is None and not self._asked.offset,
             order=(),

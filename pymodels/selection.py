@@ -238,9 +238,10 @@ class Selection(Generic[M]):
             "offset": asked.offset,
             "limit": asked.limit,
         }
-        plan = self._storage.current.plan(
-            self._schema, _with_keys(asked.condition), **(options | changes)
-        )
+        condition = asked.condition
+        if condition is not conditions.EVERYTHING:
+            condition = _with_keys(condition)
+        plan = self._storage.current.plan(self._schema, condition, **(options | changes))
         if not asked.allow_scan and plan.reads_everything:
             raise ScanRefused(
                 f"{self!s} would read every record of {self._schema.collection}, and "
@@ -302,8 +303,6 @@ class Selection(Generic[M]):
 
 def _with_keys(condition: Condition) -> Condition:
     """Replace queries that stand as operands by the keys that they find."""
-    if condition is conditions.EVERYTHING:
-        return condition
     if type(condition) is Lookup and not isinstance(condition.operand, Selection):
         return condition
     for one in conditions.lookups_in(condition):

@@ -29,6 +29,7 @@ from pymodels.errors import (
 )
 from pymodels.keys import KeyKind, other_keys
 from pymodels.messagepack import MessagePack
+from pymodels.overlays import Overlay, changes_in
 from pymodels.planning import Pair, Plan, execute, finish, make_plan, matcher
 from pymodels.schema import Place, Schema
 
@@ -91,6 +92,7 @@ class Storage(Opened, ABC):
         self.closed = False
         self.queries: dict[Any, Query[Any]] = {}
         self.met: dict[str, set[Any]] = {}  # the models it was used with, by their collections
+        self.supported: dict[Schema, Any] = {}  # what may be saved here, with its indexes
         self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
         self._matchers: dict[Schema, Callable[[Any, Any], bool]] = {}
 
@@ -111,6 +113,19 @@ class Storage(Opened, ABC):
     @abstractmethod
     def write(self, changes: Sequence[Change]) -> None:
         """Write one batch; or write nothing, and raise what a failed expectation calls for."""
+
+    @property
+    def stamp(self) -> int | None:
+        """A number that no other state of the storage ever has, if it has such a thing at hand."""
+        return None
+
+    def prepare_overlays(self, overlays: Sequence[Overlay], since: int | None) -> Prepared:
+        """Prepare what a transaction made of the records that it found, if they are as they were.
+
+        As changes, unless a storage has a quicker way. Nothing has to be looked at again if the
+        ``stamp`` is still *since*, that from before anything was found.
+        """
+        return self.prepare(changes_in(overlays, self.codec))
 
     @abstractmethod
     def collections(self) -> Mapping[str, KeyKind]:
@@ -224,6 +239,10 @@ class Storage(Opened, ABC):
     def count(self, plan: Plan) -> int:
         """Count the records that *plan* finds."""
         return sum(1 for _ in execute(self, plan))
+
+    def count_equal(self, schema: Schema, lookup: conditions.Lookup) -> int | None:
+        """Return how many records *lookup* is true of, if that is known without a plan."""
+        return None
 
     def run(self, plan: Plan) -> Iterator[Pair]:
         """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""

@@ -11,38 +11,20 @@ import heapq
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from pymodels import conditions
-from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put, Revision
+from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
 from pymodels.expectations import check_expectation
 from pymodels.indexes import duplicate
 from pymodels.keys import KeyKind
+from pymodels.overlays import DELETED, UNCHANGED, Overlay, changes_in
 from pymodels.planning import Pair, Plan, execute, matcher, sort_key
 from pymodels.schema import Schema
 from pymodels.storage import ACTIVE, Prepared, Storage, ended
 from pymodels.values import ABSENT
-
-_DELETED: Final[Any] = None
-
-_UNCHANGED: Final[Any] = object()
-
-
-class _Overlay:
-    """What one transaction knows of one collection.
-
-    ``found`` are the records that were read below, by key, None where there was none; ``changed``
-    those that were written here, None where one was deleted.
-    """
-
-    __slots__ = ("changed", "found", "schema")
-
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-        self.found: dict[Any, Any] = {}
-        self.changed: dict[Any, Any] = {}
 
 
 class Transaction(Storage):
@@ -62,10 +44,11 @@ class Transaction(Storage):
         self.root: Storage = base.home
         self.pid = os.getpid()
         self.state = "open"
-        self._overlays: dict[str, _Overlay] = {}
+        self._overlays: dict[str, Overlay] = {}
         self._unique: dict[int, Change] = {}
         self._before: dict[int, tuple[Any, tuple[Any, Any, Any]]] = {}
         self._prepared: Prepared | None = None
+        self._since = base.stamp
 
     # --- its life ---------------------------------------------------------------------------
 
@@ -123,7 +106,7 @@ class Transaction(Storage):
             return _Applied(self, before)
         self._check_usable()
         try:
-            self._prepared = self._stage(self._batch())
+            self._prepared = self._stage()
         except DuplicateKey as error:
             self.rollback()
             if error.field != self._overlays[error.collection].schema.key_name:
@@ -141,9 +124,12 @@ class Transaction(Storage):
         self.state = "prepared"
         return self._prepared
 
-    def _stage(self, batch: list[Change]) -> Prepared:
+    def _stage(self) -> Prepared:
+        if not (self.read_only or self._unique):
+            return self.base.prepare_overlays(list(self._overlays.values()), self._since)
+        batch = changes_in(self._overlays.values(), self.codec)
         if not self.read_only:
-            return self.base.prepare(batch)
+            return self.base.prepare([*batch, *self._unique.values()])
         # Nothing can have changed here, and no batch can check what was read.
         for change in batch:
             found = self.base.read(change.schema, (change.key,))[0]
@@ -193,25 +179,6 @@ class Transaction(Storage):
             instance._pk, instance._stored, instance._storage = pk, stored, storage
         self._before.clear()
 
-    def _batch(self) -> list[Change]:
-        """Return what the storage below has to write, and what it has to find unchanged."""
-        # Deletions first, so that a unique value may move from one record to another.
-        deletions: list[Change] = []
-        batch: list[Change] = []
-        revision = self.codec.revision
-        for overlay in self._overlays.values():
-            schema, changed = overlay.schema, overlay.changed
-            for key, found in overlay.found.items():
-                expect: Expectation = Expect.ABSENT if found is None else Revision(revision(found))
-                stored = changed.get(key, _UNCHANGED)
-                if stored is _UNCHANGED and found is not None:
-                    batch.append(Patch(schema, key, expect=expect))
-                elif stored is _UNCHANGED or stored is _DELETED:
-                    deletions.append(Delete(schema, key, expect))
-                else:
-                    batch.append(Put(schema, key, stored, expect))
-        return [*deletions, *batch, *self._unique.values()]
-
     # --- the contract -----------------------------------------------------------------------
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
@@ -252,7 +219,7 @@ class Transaction(Storage):
         mine = [
             (key, stored)
             for key, stored in changed.items()
-            if stored is not _DELETED and matches(key, stored)
+            if stored is not DELETED and matches(key, stored)
         ]
         if plan.unordered:
             return itertools.chain(rows, mine)
@@ -260,7 +227,7 @@ class Transaction(Storage):
         return heapq.merge(rows, sorted(mine, key=sortable), key=sortable)
 
     def _noted(
-        self, overlay: _Overlay, changed: Mapping[Any, Any], rows: Iterator[Pair]
+        self, overlay: Overlay, changed: Mapping[Any, Any], rows: Iterator[Pair]
     ) -> Iterator[Pair]:
         """Leave out what was changed here, and note the revision of all else."""
         found = overlay.found
@@ -281,53 +248,61 @@ class Transaction(Storage):
     def write(self, changes: Sequence[Change]) -> None:
         self.check_writable()
         undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        overlay: Overlay | None = None
         try:
             for change in changes:
-                self._apply(change, undo)
+                schema, key = change.schema, change.key
+                if overlay is None or overlay.schema is not schema:
+                    overlay = self._overlay(schema)
+                    if schema.unique:  # the storage below is to know, whichever model is met first
+                        unique = Patch(schema, key, expect=Expect.ANYTHING)
+                        self._unique[id(schema)] = unique
+                changed = overlay.changed
+                before = found = changed.get(key, UNCHANGED)
+                if before is UNCHANGED:
+                    found = overlay.found.get(key, UNCHANGED)
+                    if found is UNCHANGED:
+                        found = self.read(schema, (key,))[0]
+                if (
+                    type(change) is Patch
+                    and change.expect is Expect.PRESENT
+                    and change.made is not None
+                    and change.made[0] is found
+                ):
+                    after = change.made[1]  # as for most records that are changed and saved
+                else:
+                    after = self._applied(change, found)
+                if after is not found:
+                    changed[key] = after
+                    undo.append((changed, key, before))
+                    overlay.note(change)
             if self._unique:
                 for change in changes:  # after all of them: unique values may change places
                     self._check_unique(change.schema, change.key)
         except BaseException:
             for changed, key, before in reversed(undo):
-                if before is _UNCHANGED:
+                if before is UNCHANGED:
                     changed.pop(key, None)
                 else:
                     changed[key] = before
             raise
 
-    def _apply(self, change: Change, undo: list[tuple[dict[Any, Any], Any, Any]]) -> None:
-        """Carry out one change, and note in *undo* what is needed to take it back."""
-        schema, key = change.schema, change.key
-        overlay = self._overlays.get(schema.collection) or self._overlay(schema)
-        if schema.unique:  # the storage below is to know of it, whichever model is met first
-            self._unique[id(schema)] = Patch(schema, key, expect=Expect.ANYTHING)
-        changed = overlay.changed
-        before = found = changed.get(key, _UNCHANGED)
-        if before is _UNCHANGED:
-            found = overlay.found.get(key, _UNCHANGED)
-            if found is _UNCHANGED:
-                found = self.read(schema, (key,))[0]
+    def _applied(self, change: Change, found: Any) -> Any:
+        """Return what a change makes of a record: what was found itself, if that is nothing."""
         check_expectation(self.codec, change, found)
         self.root.check_change(change)
-        after = found
         if type(change) is Delete:
-            after = _DELETED
-        elif type(change) is Put:
-            after = change.stored
-        elif (
-            type(change) is Patch
-            and found is not None
-            and (change.set or change.unset or change.operations)
-        ):
-            after = self.codec.apply(found, change)
-        if after is not found:
-            changed[key] = after
-            undo.append((changed, key, before))
+            return DELETED
+        if type(change) is Put:
+            return change.stored
+        if type(change) is Patch and found is not None and change.changes_something:
+            return self.codec.apply(found, change)
+        return found
 
     def _check_unique(self, schema: Schema, key: Any) -> None:
         """Refuse at once what the commit would refuse: a unique value that another record has."""
         stored = self._overlay(schema).changed.get(key)
-        for index in schema.unique if stored is not _DELETED else ():
+        for index in schema.unique if stored is not DELETED else ():
             try:
                 record = self.codec.probe(schema, index.fields)(stored)
             except self.codec.errors:
@@ -347,10 +322,10 @@ class Transaction(Storage):
         mine = {name: one.schema.key for name, one in self._overlays.items() if one.changed}
         return {**self.base.collections(), **mine}
 
-    def _overlay(self, schema: Schema) -> _Overlay:
+    def _overlay(self, schema: Schema) -> Overlay:
         found = self._overlays.get(schema.collection)
         if found is None:
-            found = self._overlays[schema.collection] = _Overlay(schema)
+            found = self._overlays[schema.collection] = Overlay(schema)
         return found
 
     @property

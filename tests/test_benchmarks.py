@@ -92,6 +92,9 @@ def test_calls_stay_few(opener):
     assert counted["get by key"] <= 20
     assert counted["fetch all, an object"] <= 3.5
     assert counted["build and plan a query"] <= 40
+    assert counted["build and plan a page in order"] <= 40
+    assert counted["update in a transaction, a record"] <= 50
+    assert counted["single save"] <= 140
 
 
 def test_growth_is_measured_at_each_size():

@@ -135,6 +135,19 @@ def test_every_view_keeps_the_indexes_of_all(storage: KeyValueStorage) -> None:
     assert storage.check()
 
 
+def test_an_index_that_another_storage_brought_is_kept_by_the_next_save(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"backend": "pymodels.ext.lmdb", "path": tmp_path / "things.lmdb"}
+    with get_storage(**settings) as mine, get_storage(**settings) as another:
+        for key in ("a", "b"):  # the second save knows what the first one left
+            Plain(pk=key, number=1).save(mine)
+        Thing(pk="c", number=1).save(another)
+        Plain(pk="d", number=1).save(mine)
+        with mine.transaction():
+            Plain(pk="e", number=1).save(mine)
+        assert uses_index(another)  # type: ignore[arg-type]
+        assert [one.pk for one in Thing.objects(another).where(number=1)] == list("abcde")
+
+
 def test_check_finds_what_is_wrong_and_repairs_it(storage: KeyValueStorage) -> None:
     storage.save_all([Thing(pk=f"{at}", number=at, tags=["x"]) for at in range(5)])
     table = index_table("thing", "number")

@@ -116,11 +116,13 @@ class Storage(KeyValueStorage):
     def revision(self) -> int:
         return int(self.native.info()["last_txnid"])
 
+    stamp = revision
+
     def view(self) -> Snapshot:
         return Snapshot(self._shared or self._open())
 
     def batch(self) -> Batch:
-        return WriteBatch(self.environment)
+        return WriteBatch(self._shared or self._open())
 
     def make_tables(self, names: AbstractSet[str]) -> None:
         self.environment.make_tables(names)

@@ -10,46 +10,41 @@ import lmdb
 
 from pymodels.ext.lmdb.environment import Environment
 from pymodels.ext.lmdb.snapshots import Snapshot
-from pymodels.tables import INDEX
+from pymodels.tables import INDEX, META
 
 
 class WriteBatch(Snapshot):
     """One write transaction; LMDB lets one in at a time, over all processes."""
 
-    __slots__ = ("_done", "_known", "_made")
+    __slots__ = ("_done", "_made", "_stamp")
 
     def __init__(self, shared: Environment) -> None:
         self._made: dict[str, Any] = {}
-        self._known: dict[str, Any] = {}
         self._done = False
         self._shared = shared
         self._begin()
 
     @property
     def stamp(self) -> int | None:
-        return None  # what is written here has no number yet
+        """The number of the state that it began with, as long as ``meta`` is as it was there.
+
+        Once it is committed, that of the state that it made.
+        """
+        return self._stamp
 
     def _begin(self) -> None:
         self._opened = self._shared.opened
         try:
-            self._transaction = self._shared.handle.begin(write=True)
+            self._transaction = begun = self._shared.handle.begin(write=True)
+            self._stamp: int | None = begun.id() - 1
         except lmdb.Error as error:
             self._shared.fail(error)
 
     def _handle(self, table: str) -> Any | None:
-        known = self._known.get(table)
-        if known is not None:
-            return known
-        made = self._made.get(table)
-        if made is None:
-            found = self._shared.tables.get(table)
-            if found is not None and found.number <= self._opened:
-                made = found.handle
-            else:
-                made = self._open_here(table, create=False)
-        if made is not None:
-            self._known[table] = made
-        return made
+        found = self._shared.tables.get(table)
+        if found is not None and found.number <= self._opened:
+            return found.handle
+        return self._made.get(table) or self._open_here(table, create=False)
 
     def _open_here(self, table: str, *, create: bool) -> Any | None:
         """Open, for this transaction, a table that the process has not used before it began."""
@@ -68,6 +63,8 @@ class WriteBatch(Snapshot):
         return made
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
+        if table == META:
+            self._stamp = None
         handle = self._handle(table)
         if handle is None:
             handle = self._open_here(table, create=True)
@@ -159,7 +156,11 @@ class WriteBatch(Snapshot):
         except lmdb.Error as error:
             self._made_known(keep=False)
             self._shared.fail(error)
-        self._made_known(keep=True)
+        self._done = True
+        if self._stamp is not None:
+            self._stamp += 1
+        if self._made:
+            self._made_known(keep=True)
         self._shared.fill_up()
 
     def rollback(self) -> None:
@@ -182,6 +183,7 @@ class _NestedBatch(WriteBatch):
     def __init__(self, outer: WriteBatch) -> None:
         self._outer = outer
         super().__init__(outer._shared)
+        self._stamp = None
         self._opened = outer._opened
         self._made = outer._made
 
