@@ -17,7 +17,7 @@ import msgspec
 
 from pymodels import conditions, maintenance
 from pymodels.advice import suggestion
-from pymodels.batches import BatchWriter, PreparedBatch, check_key, check_name, schemas_of
+from pymodels.batches import PreparedBatch, check_key, check_name, schemas_of
 from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
 from pymodels.byindex import AllOf, AnyOf, ByIndex, InColumns, IndexOrder, InIndex, indexes_in
 from pymodels.bykey import ByKey, UniqueValue
@@ -43,6 +43,7 @@ from pymodels.fetching import (
 )
 from pymodels.finishing import decoded, finished, sliced
 from pymodels.groups import CommitGroups
+from pymodels.indexing import IndexWriter
 from pymodels.keys import KeyKind, kind_named
 from pymodels.messagepack import MessagePack
 from pymodels.ordered import OrderedIndex
@@ -425,7 +426,7 @@ class KeyValueStorage(Storage):
         schemas: list[Schema] = [model.__schema__ for model in models]
         for schema in schemas:
             with self.writing({schema}) as batch:
-                BatchWriter(self, batch).know(schema)
+                IndexWriter(self, batch).know(schema)
         collections = {schema.collection: None for schema in schemas} or dict.fromkeys(
             self.collections()
         )

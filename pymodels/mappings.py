@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
-from pymodels.batches import BatchWriter
 from pymodels.errors import (
     DuplicateKey,
     PyModelsError,
@@ -28,6 +27,7 @@ from pymodels.errors import (
 )
 from pymodels.files import FileLock, failure
 from pymodels.held import Table, TableChanges
+from pymodels.indexing import IndexWriter
 from pymodels.journals import decode_journal, encode_journal
 from pymodels.ondemand import IndexedOnDemand
 from pymodels.schema import Schema
@@ -291,7 +291,7 @@ class MappingStorage(IndexedOnDemand):
         """
         batch = self.batch()
         try:
-            writer = BatchWriter(self, batch)
+            writer = IndexWriter(self, batch)
             for name, kind in self.collections().items():
                 known = self.collection_record(batch, name)
                 if known is None or not (known.indexes or known.ordered):

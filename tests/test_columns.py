@@ -313,7 +313,7 @@ def test_columns_follow_every_write(fresh: KeyValueStorage) -> None:
 
 
 def test_a_column_is_built_in_steps_and_dropped(fresh: KeyValueStorage, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pymodels.batches.AT_ONCE", 10)
+    monkeypatch.setattr("pymodels.indexing.AT_ONCE", 10)
     monkeypatch.setattr("pymodels.maintenance.STEP", 30)
     fresh.save_all([Old(pk=f"{n:03}", text=f"t{n % 5}") for n in range(100)])
     steps: list[int] = []

@@ -253,7 +253,7 @@ def test_every_backend_that_declares_itself_durable_is_killed(tmp_path: Path) ->
 
 
 def test_a_build_of_indexes_that_is_killed_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pymodels.batches.AT_ONCE", 100)
+    monkeypatch.setattr("pymodels.indexing.AT_ONCE", 100)
     monkeypatch.setattr("pymodels.maintenance.STEP", 200)
     settings = {"backend": "pymodels.ext.lmdb", "path": tmp_path / "records.lmdb"}
     with get_storage(settings) as storage:
