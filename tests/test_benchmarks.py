@@ -56,18 +56,18 @@ def test_a_side_that_changes_less_is_noticed(monkeypatch):
 
 
 def test_a_slow_side_does_less_and_still_ends_with_the_same_records(monkeypatch):
-    monkeypatch.setattr(Library, "is_slow", True)
     asked = []
     complete = Library.get
     monkeypatch.setattr(
         Library, "get", lambda self, keys: asked.append(keys) or complete(self, keys)
     )
-    timings = measure((RawLmdb, in_memory), count=700, rounds=1)
+    title = "PyModels, slowly"
+    slow = lambda folder: Library(title, "pymodels.ext.memory", is_slow=True)  # noqa: E731
+    timings = measure((RawLmdb, slow), count=700, rounds=1)
     assert {len(keys) for keys in asked} == {FEW}
-    title = "PyModels, memory"
     fewer = {one.step.title: one.fewer[title] for one in timings if title in one.fewer}
     assert fewer == {"single save": FEW, "get by key": FEW}
-    printed = ratios(timings)
+    printed = ratios(timings, [title])
     rows = [line.split("|")[1].strip() for line in printed.splitlines() if "† |" in line]
     assert rows == ["single save", "get by key"]
     assert printed.endswith(
