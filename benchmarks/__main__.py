@@ -10,7 +10,7 @@ from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
 from benchmarks.chart import chart
 from benchmarks.index_growth import SIZES, measure_growth
-from benchmarks.library import in_lmdb, in_memory
+from benchmarks.library import in_lmdb, in_memory, other_backends
 from benchmarks.measuring import Opener, Timing, measure
 from benchmarks.tables import conditions, table, write
 
@@ -20,6 +20,7 @@ _ABOUT_RATIOS = (
     "call:\n"
 )
 MARK = "measured"
+FEWER = "†"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,14 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="keep the tables and the chart")
     options = parser.parse_args(arguments)
 
-    openers: list[Opener] = [RawLmdb, in_lmdb, in_memory, RawSqlite]
+    openers: list[Opener] = [RawLmdb, in_lmdb, RawSqlite]
     if not options.no_peers:
-        from benchmarks import object_peers, sql_peers
+        from benchmarks import django_peer, document_peers, object_peers, sql_peers
 
-        peers = (*sql_peers.PEERS, *object_peers.PEERS)
+        modules = (sql_peers, django_peer, object_peers, document_peers)
+        peers = [peer for module in modules for peer in module.PEERS]
         openers += [peer for peer in peers if peer.__name__ not in options.skip]
     print(f"Measuring {options.rounds} rounds ", end="", flush=True)
-    timings = measure(openers, count=options.records, rounds=options.rounds, advance=_dot)
+    with other_backends() as more:
+        timings = measure(
+            [*openers, in_memory, *more], count=options.records, rounds=options.rounds, advance=_dot
+        )
     print("\nMeasuring growth ", end="", flush=True)
     sizes = [size for size in SIZES if size <= options.growth]
     growth = measure_growth(sizes, _dot)
@@ -50,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{options.records:,} records, medians of {options.rounds} interleaved rounds; "
             ),
             _ABOUT_RATIOS,
-            _ratios(timings),
+            ratios(timings, [side for side in timings[0].seconds if not _is_other(side)]),
+            "The same run, PyModels on its other backends:\n",
+            ratios(timings, list(filter(_is_other, timings[0].seconds))),
             _calls({"LMDB": count_calls(in_lmdb), "memory": count_calls(in_memory)}),
             "PyModels on LMDB, microseconds, as the records become more:\n",
             table(
@@ -69,25 +76,43 @@ def _dot() -> None:
     print(".", end="", flush=True)
 
 
-def _ratios(timings: Sequence[Timing]) -> str:
-    base, *others = timings[0].seconds
+def _is_other(side: str) -> bool:
+    """Tell whether a side is PyModels on another backend than LMDB."""
+    return side.startswith("PyModels") and side != "PyModels, LMDB"
+
+
+def ratios(timings: Sequence[Timing], sides: Sequence[str]) -> str:
+    """Return the table of ratios of some sides, and below it what was timed on fewer records."""
+    base = next(iter(timings[0].seconds))
+    others = [side for side in sides if side != base]
     header = ("", f"{base}, µs", "target", *others)
-    return table(
+    text = table(
         header,
         [
             (
                 one.step.title,
                 f"{one.each(base):,.1f}",
                 f"{one.step.target:g}" if one.step.target else "",
-                *(f"{one.ratio(other, base):,.2f}" for other in others),
+                *(
+                    f"{one.ratio(other, base):,.2f}{FEWER * (other in one.fewer)}"
+                    for other in others
+                ),
             )
             for one in timings
         ],
     )
+    fewer = [
+        f"{one.step.title}: {units:,} of {one.step.units:,}"
+        for one in timings
+        for units in sorted({units for side, units in one.fewer.items() if side in others})
+    ]
+    return (
+        f"{text}\n{FEWER} timed on fewer records or calls ({'; '.join(fewer)})\n" if fewer else text
+    )
 
 
 def _chart(timings: Sequence[Timing]) -> str:
-    base, *others = timings[0].seconds
+    base, *others = [side for side in timings[0].seconds if not _is_other(side)]
     return chart(
         f"Time as a multiple of {base} (shorter is faster)",
         others,

@@ -6,6 +6,7 @@ import heapq
 import json
 import sqlite3
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
@@ -21,6 +22,7 @@ from benchmarks.workload import PAGE, Found, values_of
 ENCODE = msgspec.msgpack.Encoder().encode
 DECODE = msgspec.msgpack.Decoder(RawPerson).decode
 NUMBER = struct.Struct(">Q").pack
+PARSED = struct.Struct(">Q").unpack
 
 
 class Note(msgspec.Struct):
@@ -35,6 +37,14 @@ class Score(msgspec.Struct):
     score: float
 
 
+class AgeInCity(msgspec.Struct):
+    """What sums look at."""
+
+    age: int
+    city: str
+
+
+DECODE_AGE_IN_CITY = msgspec.msgpack.Decoder(AgeInCity).decode
 DECODE_NOTE = msgspec.msgpack.Decoder(Note).decode
 DECODE_SCORE = msgspec.msgpack.Decoder(Score).decode
 
@@ -54,8 +64,8 @@ class RawLmdb:
             str(self.path), subdir=False, map_size=1 << 33, max_dbs=8, max_spare_txns=8
         )
         self.people = self.env.open_db(b"people")
-        self.cities = self.env.open_db(b"cities", dupsort=True)
-        self.ages = self.env.open_db(b"ages", dupsort=True)
+        self.by_city = self.env.open_db(b"cities", dupsort=True)
+        self.by_age = self.env.open_db(b"ages", dupsort=True)
 
     def insert_many(self, rows: Sequence[Row]) -> None:
         records, cities, ages = [], [], []
@@ -69,7 +79,7 @@ class RawLmdb:
                 _, added = cursor.putmulti(sorted(records), overwrite=False)
             if added != len(records):
                 raise KeyError("a key is taken")
-            for table, pairs in ((self.cities, cities), (self.ages, ages)):
+            for table, pairs in ((self.by_city, cities), (self.by_age, ages)):
                 with transaction.cursor(table) as cursor:
                     cursor.putmulti(sorted(pairs))
 
@@ -79,8 +89,8 @@ class RawLmdb:
             with self.env.begin(write=True) as transaction:
                 if not transaction.put(packed, ENCODE(person), db=self.people, overwrite=False):
                     raise KeyError(key)
-                transaction.put(person.city.encode(), packed, db=self.cities)
-                transaction.put(NUMBER(person.age), packed, db=self.ages)
+                transaction.put(person.city.encode(), packed, db=self.by_city)
+                transaction.put(NUMBER(person.age), packed, db=self.by_age)
 
     def get(self, keys: Sequence[str]) -> list[Found]:
         return [(key, self._get(key)) for key in keys]
@@ -97,13 +107,13 @@ class RawLmdb:
             return [(key.decode(), DECODE(data)) for key, data in cursor.getmulti(keys)]
 
     def in_city(self, name: str) -> list[Found]:
-        with self.env.begin() as transaction, transaction.cursor(self.cities) as cursor:
+        with self.env.begin() as transaction, transaction.cursor(self.by_city) as cursor:
             keys = list(cursor.iternext_dup()) if cursor.set_key(name.encode()) else []
             return self._fetch(transaction, keys)
 
     def of_age(self, low: int, high: int) -> list[Found]:
         end = NUMBER(high)
-        with self.env.begin() as transaction, transaction.cursor(self.ages) as cursor:
+        with self.env.begin() as transaction, transaction.cursor(self.by_age) as cursor:
             keys = []
             if cursor.set_range(NUMBER(low)):
                 for age, key in cursor:
@@ -122,7 +132,7 @@ class RawLmdb:
             ]
 
     def page_by_age(self) -> list[Found]:
-        with self.env.begin() as transaction, transaction.cursor(self.ages) as cursor:
+        with self.env.begin() as transaction, transaction.cursor(self.by_age) as cursor:
             keys = [key for _, key in islice(cursor, PAGE)]
             return self._fetch(transaction, keys)
 
@@ -134,8 +144,28 @@ class RawLmdb:
         return [(key.decode(), DECODE(data)) for _, key, data in found]
 
     def count_city(self, name: str) -> int:
-        with self.env.begin() as transaction, transaction.cursor(self.cities) as cursor:
+        with self.env.begin() as transaction, transaction.cursor(self.by_city) as cursor:
             return int(cursor.count()) if cursor.set_key(name.encode()) else 0
+
+    def cities(self) -> tuple[str, ...]:
+        with self.env.begin() as transaction, transaction.cursor(self.by_city) as cursor:
+            return tuple([name.decode() for name in cursor.iternext_nodup(values=False)])
+
+    def ages(self) -> tuple[int, int]:
+        with self.env.begin() as transaction, transaction.cursor(self.by_age) as cursor:
+            cursor.first()
+            (low,) = PARSED(cursor.key())
+            cursor.last()
+            (high,) = PARSED(cursor.key())
+            return low, high
+
+    def ages_in_cities(self) -> dict[str, int]:
+        sums: defaultdict[str, int] = defaultdict(int)
+        with self.env.begin() as transaction, transaction.cursor(self.people) as cursor:
+            for data in cursor.iternext(keys=False):
+                one = DECODE_AGE_IN_CITY(data)
+                sums[one.city] += one.age
+        return sums
 
     def fetch_all(self) -> list[Found]:
         with self.env.begin(self.people) as transaction, transaction.cursor() as cursor:
@@ -152,12 +182,12 @@ class RawLmdb:
     def delete_city(self, name: str) -> int:
         entry = name.encode()
         with self.env.begin(write=True) as transaction:
-            with transaction.cursor(self.cities) as cursor:
+            with transaction.cursor(self.by_city) as cursor:
                 keys = list(cursor.iternext_dup()) if cursor.set_key(entry) else []
             for key in keys:
                 person = DECODE(transaction.pop(key, db=self.people) or b"")
-                transaction.delete(NUMBER(person.age), key, db=self.ages)
-            transaction.delete(entry, db=self.cities)
+                transaction.delete(NUMBER(person.age), key, db=self.by_age)
+            transaction.delete(entry, db=self.by_city)
         return len(keys)
 
     def reopen(self, key: str) -> list[Found]:
@@ -272,6 +302,20 @@ class RawSqlite:
     def count_city(self, name: str) -> int:
         found = self.connection.execute("SELECT count(*) FROM person WHERE city = ?", (name,))
         return int(found.fetchone()[0])
+
+    def cities(self) -> tuple[str, ...]:
+        rows = self.connection.execute("SELECT DISTINCT city FROM person ORDER BY city")
+        return tuple([name for (name,) in rows])
+
+    def ages(self) -> tuple[int, int]:
+        found = self.connection.execute(
+            "SELECT (SELECT min(age) FROM person), (SELECT max(age) FROM person)"
+        )
+        low, high = found.fetchone()
+        return low, high
+
+    def ages_in_cities(self) -> dict[str, int]:
+        return dict(self.connection.execute("SELECT city, sum(age) FROM person GROUP BY city"))
 
     def fetch_all(self) -> list[Found]:
         return self._found("")

@@ -27,6 +27,8 @@ class Timing:
 
     step: Step
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    fewer: dict[str, int] = field(default_factory=dict)
+    """Of how many units it was, by the title of a side that is too slow for all of them."""
 
     def each(self, side: str) -> float:
         """Return a side's median for one unit, in microseconds."""
@@ -80,6 +82,7 @@ def _round(number: int, openers: Sequence[Opener], timings: Sequence[Timing], fo
 
 def _all(timing: Timing, sides: Sequence[Side], in_turn: Sequence[Side]) -> None:
     answers: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for side in in_turn:
         fewer = timing.step.fewer if side.is_slow else None
         step = fewer or timing.step
@@ -90,15 +93,21 @@ def _all(timing: Timing, sides: Sequence[Side], in_turn: Sequence[Side]) -> None
         answer = step.run(side)
         elapsed = time.perf_counter() - begin
         timing.seconds.setdefault(side.title, []).append(elapsed / step.units)
-        if fewer is None:
-            answers[side.title] = _comparable(side, answer, step.ordered)
-        elif timing.step.left is not None:
-            timing.step.left(side)
+        kept = answers if fewer is None else parts
+        kept[side.title] = _comparable(side, answer, timing.step.ordered)
+        if fewer is not None:
+            if fewer.units < timing.step.units:
+                timing.fewer[side.title] = fewer.units
+            if timing.step.left is not None:
+                timing.step.left(side)
         del answer
-    _agree(
-        timing.step.title,
-        {side.title: answers[side.title] for side in sides if side.title in answers},
-    )
+    whole = {side.title: answers[side.title] for side in sides if side.title in answers}
+    _agree(timing.step.title, whole)
+    if parts and timing.step.fewer is not None:
+        first, wanted = next(iter(whole.items()))
+        if isinstance(wanted, list):
+            wanted = wanted[: timing.step.fewer.units]
+        _agree(timing.step.title, {first: wanted, **parts})
 
 
 def _comparable(side: Side, answer: Any, ordered: bool) -> Any:

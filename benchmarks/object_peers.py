@@ -1,27 +1,32 @@
-"""With stores of objects and documents in Python, each as its own documentation says."""
+"""With stores of objects in Python, each as its own documentation says."""
 
 from __future__ import annotations
 
 import heapq
 import operator
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import BTrees.OOBTree
-import mongita
 import persistent
-import tinydb
-import tinydb.operations
 import transaction
 import zlmdb
 import ZODB
 import ZODB.FileStorage
 
-from benchmarks.records import FIELDS, Row
+from benchmarks.records import Row
 from benchmarks.workload import PAGE, Found, values_of
+
+
+def sums(people: Iterable[Any]) -> dict[str, int]:
+    """Add the ages of people by their cities, which no store of objects does."""
+    found: defaultdict[str, int] = defaultdict(int)
+    for person in people:
+        found[person.city] += person.age
+    return found
 
 
 class ZodbPerson(persistent.Persistent):
@@ -98,6 +103,16 @@ class Zodb:
     def count_city(self, name: str) -> int:
         return len(self.connection.root.cities.get(name, ()))
 
+    def cities(self) -> tuple[str, ...]:
+        return tuple(self.connection.root.cities)
+
+    def ages(self) -> tuple[int, int]:
+        ages = self.connection.root.ages
+        return ages.minKey(), ages.maxKey()
+
+    def ages_in_cities(self) -> dict[str, int]:
+        return sums(self.connection.root.people.values())
+
     def fetch_all(self) -> list[Found]:
         return list(self.connection.root.people.values())
 
@@ -111,6 +126,8 @@ class Zodb:
         people = self.in_city(name)
         for person in people:
             root.ages[person.age].remove(person.pk)
+            if not root.ages[person.age]:
+                del root.ages[person.age]
             del root.people[person.pk]
         root.cities.pop(name, None)
         transaction.commit()
@@ -210,6 +227,19 @@ class Zlmdb:
             low, high = (name, 0), (name, _FURTHEST)
             return int(self.schema.cities.count_range(work, from_key=low, to_key=high))
 
+    def cities(self) -> tuple[str, ...]:
+        # From the keys of its index of text zlmdb reads back no more than eight characters.
+        return tuple(sorted({one.city for one in self._all()}))
+
+    def ages(self) -> tuple[int, int]:
+        with self.database.begin() as work:
+            ((low, _),) = self.schema.ages.select(work, return_values=False, limit=1)
+            ((high, _),) = self.schema.ages.select(work, return_values=False, limit=1, reverse=True)
+            return low, high
+
+    def ages_in_cities(self) -> dict[str, int]:
+        return sums(self._all())
+
     def fetch_all(self) -> list[Found]:
         return list(self._all())
 
@@ -239,145 +269,4 @@ class Zlmdb:
         self.database.__exit__(None, None, None)
 
 
-# --- documents ------------------------------------------------------------------------------
-
-
-def _document(key: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {"pk": key, **values, "joined": values["joined"].isoformat()}
-
-
-class _Documents:
-    def plain(self, found: Found) -> tuple[Any, ...]:
-        values = {name: found[name] for name in FIELDS}
-        if isinstance(values["joined"], str):
-            values["joined"] = datetime.fromisoformat(values["joined"])
-        elif values["joined"].tzinfo is None:
-            values["joined"] = values["joined"].replace(tzinfo=UTC)
-        return (found["pk"], *values.values())
-
-
-class TinyDb(_Documents):
-    """With TinyDB: one file of JSON, and no indexes."""
-
-    title = "TinyDB"
-    is_slow = True
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "tiny.json"
-        self.database = tinydb.TinyDB(self.path)
-
-    def insert_many(self, rows: Sequence[Row]) -> None:
-        self.database.insert_multiple([_document(*row) for row in rows])
-
-    def insert_each(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            self.database.insert(_document(*row))
-
-    def get(self, keys: Sequence[str]) -> list[Found]:
-        return [self.database.get(tinydb.where("pk") == key) for key in keys]
-
-    def in_city(self, name: str) -> list[Found]:
-        return list(self.database.search(tinydb.where("city") == name))
-
-    def of_age(self, low: int, high: int) -> list[Found]:
-        age = tinydb.where("age")
-        return list(self.database.search((age >= low) & (age <= high)))
-
-    def with_text(self, part: str) -> list[Found]:
-        return list(self.database.search(tinydb.where("note").test(lambda note: part in note)))
-
-    def page_by_age(self) -> list[Found]:
-        return heapq.nsmallest(PAGE, self.database.all(), key=operator.itemgetter("age", "pk"))
-
-    def page_by_score(self) -> list[Found]:
-        return heapq.nsmallest(PAGE, self.database.all(), key=operator.itemgetter("score", "pk"))
-
-    def count_city(self, name: str) -> int:
-        return self.database.count(tinydb.where("city") == name)
-
-    def fetch_all(self) -> list[Found]:
-        return list(self.database.all())
-
-    def update(self, keys: Sequence[str]) -> None:
-        wanted = tinydb.where("pk").one_of(list(keys))
-        self.database.update(tinydb.operations.add("score", 1.0), wanted)
-
-    def delete_city(self, name: str) -> int:
-        return len(self.database.remove(tinydb.where("city") == name))
-
-    def reopen(self, key: str) -> list[Found]:
-        self.database.close()
-        self.database = tinydb.TinyDB(self.path)
-        return self.get([key])
-
-    def close(self) -> None:
-        self.database.close()
-
-
-class Mongita(_Documents):
-    """With mongita: MongoDB's interface over files, with indexes of its own."""
-
-    title = "mongita"
-    is_slow = True
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder
-        self._open()
-        self.people.create_index("city")
-        self.people.create_index("age")
-
-    def _open(self) -> None:
-        self.client = mongita.MongitaClientDisk(str(self.path))
-        self.people = self.client.benchmarks.people
-
-    @staticmethod
-    def _document(key: str, values: dict[str, Any]) -> dict[str, Any]:
-        return {**_document(key, values), "_id": key}
-
-    def insert_many(self, rows: Sequence[Row]) -> None:
-        self.people.insert_many([self._document(*row) for row in rows])
-
-    def insert_each(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            self.people.insert_one(self._document(*row))
-
-    def get(self, keys: Sequence[str]) -> list[Found]:
-        return [self.people.find_one({"_id": key}) for key in keys]
-
-    def in_city(self, name: str) -> list[Found]:
-        return list(self.people.find({"city": name}))
-
-    def of_age(self, low: int, high: int) -> list[Found]:
-        return list(self.people.find({"age": {"$gte": low, "$lte": high}}))
-
-    def with_text(self, part: str) -> list[Found]:
-        return [found for found in self.people.find({}) if part in found["note"]]
-
-    def page_by_age(self) -> list[Found]:
-        return list(self.people.find({}).sort([("age", 1), ("pk", 1)]).limit(PAGE))
-
-    def page_by_score(self) -> list[Found]:
-        return list(self.people.find({}).sort([("score", 1), ("pk", 1)]).limit(PAGE))
-
-    def count_city(self, name: str) -> int:
-        return int(self.people.count_documents({"city": name}))
-
-    def fetch_all(self) -> list[Found]:
-        return list(self.people.find({}))
-
-    def update(self, keys: Sequence[str]) -> None:
-        self.people.update_many({"_id": {"$in": list(keys)}}, {"$inc": {"score": 1.0}})
-
-    def delete_city(self, name: str) -> int:
-        return int(self.people.delete_many({"city": name}).deleted_count)
-
-    def reopen(self, key: str) -> list[Found]:
-        self.client.close()
-        self._open()
-        return self.get([key])
-
-    def close(self) -> None:
-        self.client.close()
-
-
-PEERS = (Zodb, Zlmdb, TinyDb, Mongita)
+PEERS = (Zodb, Zlmdb)

@@ -29,12 +29,14 @@ class Person(Model):
 
 
 class InColumns(Person, collection="person"):
-    """The same records, two fields of which are kept in columns as well."""
+    """The same records, four fields of which are kept in columns as well."""
 
     class Meta:
-        """The fields that are asked for, and have no index."""
+        """The fields that are searched or sorted by without an index, and those of the sums."""
 
-        indexes = ({"fields": "note", "kind": "column"}, {"fields": "score", "kind": "column"})
+        indexes = tuple(
+            {"fields": name, "kind": "column"} for name in ("note", "score", "city", "age")
+        )
 
 
 class RawPerson(msgspec.Struct):

@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import django
 import peewee
 import pony.orm
 import sqlalchemy
-from django.conf import settings as django_settings
 from playhouse import sqlite_ext
 from sqlalchemy import JSON, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -36,7 +34,7 @@ def _values(found: Any) -> tuple[Any, ...]:
     return (found.pk, *values.values())
 
 
-class _Plain:
+class Plain:
     def plain(self, found: Found) -> tuple[Any, ...]:
         return _values(found)
 
@@ -67,7 +65,7 @@ class PeeweePerson(peewee.Model):
         table_name = "person"
 
 
-class Peewee(_Plain):
+class Peewee(Plain):
     """With peewee."""
 
     title = "peewee, SQLite"
@@ -111,6 +109,21 @@ class Peewee(_Plain):
 
     def count_city(self, name: str) -> int:
         return int(PeeweePerson.select().where(PeeweePerson.city == name).count())
+
+    def cities(self) -> tuple[str, ...]:
+        city = PeeweePerson.city
+        query = PeeweePerson.select(city).distinct().order_by(city)
+        return tuple([name for (name,) in query.tuples()])
+
+    def ages(self) -> tuple[int, int]:
+        age = PeeweePerson.age
+        query = PeeweePerson.select(peewee.fn.MIN(age), peewee.fn.MAX(age))
+        low, high = query.scalar(as_tuple=True)
+        return low, high
+
+    def ages_in_cities(self) -> dict[str, int]:
+        city, total = PeeweePerson.city, peewee.fn.SUM(PeeweePerson.age)
+        return dict(PeeweePerson.select(city, total).group_by(city).tuples())
 
     def fetch_all(self) -> list[Found]:
         return list(PeeweePerson.select())
@@ -158,7 +171,7 @@ class SqlAlchemyPerson(_Base):
     note: Mapped[str]
 
 
-class SqlAlchemy(_Plain):
+class SqlAlchemy(Plain):
     """With SQLAlchemy's mapper, a session for each piece of work."""
 
     title = "SQLAlchemy, SQLite"
@@ -214,6 +227,23 @@ class SqlAlchemy(_Plain):
         with Session(self.engine) as session:
             return int(session.scalar(query) or 0)
 
+    def cities(self) -> tuple[str, ...]:
+        city = SqlAlchemyPerson.city
+        with Session(self.engine) as session:
+            return tuple(session.scalars(select(city).distinct().order_by(city)))
+
+    def ages(self) -> tuple[int, int]:
+        age = SqlAlchemyPerson.age
+        with Session(self.engine) as session:
+            query = select(sqlalchemy.func.min(age), sqlalchemy.func.max(age))
+            low, high = session.execute(query).one()
+            return low, high
+
+    def ages_in_cities(self) -> dict[str, int]:
+        city, total = SqlAlchemyPerson.city, sqlalchemy.func.sum(SqlAlchemyPerson.age)
+        with Session(self.engine) as session:
+            return dict(session.execute(select(city, total).group_by(city)).all())
+
     def fetch_all(self) -> list[Found]:
         return self._found(select(SqlAlchemyPerson))
 
@@ -240,108 +270,10 @@ class SqlAlchemy(_Plain):
         self.engine.dispose()
 
 
-# --- Django ---------------------------------------------------------------------------------
-
-if not django_settings.configured:
-    django_settings.configure(
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        USE_TZ=True,
-        DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-    )
-    django.setup()
-
-from django.db import connection, models, transaction  # noqa: E402 - needs the settings above
-
-
-class DjangoPerson(models.Model):
-    """A person as Django declares it."""
-
-    key = models.CharField(primary_key=True, max_length=20)
-    name = models.CharField(max_length=100)
-    email = models.CharField(max_length=100, null=True)
-    age = models.IntegerField(db_index=True)
-    city = models.CharField(max_length=100, db_index=True)
-    score = models.FloatField()
-    active = models.BooleanField()
-    joined = models.DateTimeField()
-    tags = models.JSONField()
-    note = models.TextField()
-
-    class Meta:
-        """Where the records are."""
-
-        app_label = "benchmarks"
-        db_table = "person"
-
-    def __str__(self) -> str:
-        return str(self.key)
-
-
-class Django(_Plain):
-    """With Django's mapper."""
-
-    title = "Django, SQLite"
-    is_slow = False
-
-    def __init__(self, folder: Path) -> None:
-        connection.close()
-        connection.settings_dict["NAME"] = str(folder / "django.sqlite")
-        with connection.schema_editor() as editor:
-            editor.create_model(DjangoPerson)
-
-    def insert_many(self, rows: Sequence[Row]) -> None:
-        DjangoPerson.objects.bulk_create([DjangoPerson(key=key, **row) for key, row in rows])
-
-    def insert_each(self, rows: Sequence[Row]) -> None:
-        for key, values in rows:
-            DjangoPerson(key=key, **values).save(force_insert=True)
-
-    def get(self, keys: Sequence[str]) -> list[Found]:
-        return [DjangoPerson.objects.get(pk=key) for key in keys]
-
-    def in_city(self, name: str) -> list[Found]:
-        return list(DjangoPerson.objects.filter(city=name))
-
-    def of_age(self, low: int, high: int) -> list[Found]:
-        return list(DjangoPerson.objects.filter(age__range=(low, high)))
-
-    def with_text(self, part: str) -> list[Found]:
-        return list(DjangoPerson.objects.filter(note__contains=part))
-
-    def page_by_age(self) -> list[Found]:
-        return list(DjangoPerson.objects.order_by("age", "pk")[:PAGE])
-
-    def page_by_score(self) -> list[Found]:
-        return list(DjangoPerson.objects.order_by("score", "pk")[:PAGE])
-
-    def count_city(self, name: str) -> int:
-        return DjangoPerson.objects.filter(city=name).count()
-
-    def fetch_all(self) -> list[Found]:
-        return list(DjangoPerson.objects.all())
-
-    def update(self, keys: Sequence[str]) -> None:
-        with transaction.atomic():
-            people = list(DjangoPerson.objects.in_bulk(keys).values())
-            for person in people:
-                person.score += 1.0
-            DjangoPerson.objects.bulk_update(people, ["score"], batch_size=100)
-
-    def delete_city(self, name: str) -> int:
-        return DjangoPerson.objects.filter(city=name).delete()[0]
-
-    def reopen(self, key: str) -> list[Found]:
-        connection.close()
-        return self.get([key])
-
-    def close(self) -> None:
-        connection.close()
-
-
 # --- Pony -----------------------------------------------------------------------------------
 
 
-class Pony(_Plain):
+class Pony(Plain):
     """With Pony, a session for each piece of work."""
 
     title = "Pony, SQLite"
@@ -412,6 +344,20 @@ class Pony(_Plain):
         with pony.orm.db_session:
             return int(self.person.select().filter(city=name).count())
 
+    def cities(self) -> tuple[str, ...]:
+        with pony.orm.db_session:
+            return tuple(sorted(pony.orm.select(p.city for p in self.person)))
+
+    def ages(self) -> tuple[int, int]:
+        with pony.orm.db_session:
+            query = pony.orm.select((pony.orm.min(p.age), pony.orm.max(p.age)) for p in self.person)
+            low, high = query.get()
+            return low, high
+
+    def ages_in_cities(self) -> dict[str, int]:
+        with pony.orm.db_session:
+            return dict(pony.orm.select((p.city, pony.orm.sum(p.age)) for p in self.person))
+
     def fetch_all(self) -> list[Found]:
         return self._found(lambda people: people)
 
@@ -433,4 +379,4 @@ class Pony(_Plain):
         self.database.disconnect()
 
 
-PEERS = (Peewee, SqlAlchemy, Django, Pony)
+PEERS = (Peewee, SqlAlchemy, Pony)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, Protocol, TypeAlias
 
 from benchmarks.records import FIELDS, Row, city, make_rows
@@ -15,12 +16,19 @@ LOW, HIGH = 500, 509
 
 NEEDLE = "needle"
 
+FEW = 5
+"""How many records are saved, or got, one by one where each takes a large part of a second."""
+
 Found: TypeAlias = Any
 """An object that a side gives to its caller, or a pair of a key and one."""
 
 
 class Side(Protocol):
-    """One way to do all that is measured; what a method returns is compared between sides."""
+    """One way to do all that is measured; what a method returns is compared between sides.
+
+    Those that take part in `steps` also tell the ``cities`` in order, the lowest and the highest
+    of the ``ages``, and the sums of ``ages_in_cities`` by the cities' names.
+    """
 
     title: str
     is_slow: bool
@@ -64,7 +72,10 @@ class Step:
     """Whether the order of the records is part of the answer."""
 
     fewer: Step | None = None
-    """What is measured in its place on a side that is too slow for all of it."""
+    """What is measured in its place on a side that is too slow for all of it.
+
+    It asks for the first of the same records, and is held to the beginning of the whole answer.
+    """
 
     left: Callable[[Side], Any] | None = None
     """What such a side has to do besides, unmeasured."""
@@ -95,8 +106,8 @@ def steps(count: int) -> list[Step]:
             lambda side: side.insert_each(more),
             singles,
             target=1.3,
-            fewer=Step("", lambda side: side.insert_each(more[:2]), min(2, singles)),
-            left=lambda side: side.insert_many(more[2:]),
+            fewer=Step("", lambda side: side.insert_each(more[:FEW]), min(FEW, singles)),
+            left=lambda side: side.insert_many(more[FEW:]),
         ),
         Step(
             "get by key",
@@ -105,7 +116,7 @@ def steps(count: int) -> list[Step]:
             3,
             1.5,
             ordered=True,
-            fewer=Step("", lambda side: side.get(some[:3]), 3),
+            fewer=Step("", lambda side: side.get(some[:FEW]), min(FEW, len(some))),
         ),
         Step("indexed =, 100 objects", lambda side: side.in_city(here), 1, 9, 1.4),
         Step("indexed range, 1 % of all", lambda side: side.of_age(LOW, HIGH), 1, 9, 1.4),
@@ -113,6 +124,9 @@ def steps(count: int) -> list[Step]:
         Step("page in the order of an index", lambda s: s.page_by_age(), 1, 9, 3, ordered=True),
         Step("page by an unindexed field", lambda s: s.page_by_score(), 1, 2, 1.2, ordered=True),
         Step("indexed count", lambda side: side.count_city(here), 1, 9, 3),
+        Step("values of an indexed field", methodcaller("cities"), 1, 9),
+        Step("lowest and highest, indexed", methodcaller("ages"), 1, 9),
+        Step("sums in groups", methodcaller("ages_in_cities"), 1, 2),
         Step("fetch all", lambda side: side.fetch_all(), count, 2, 1.5),
         Step("update one field, in a transaction", lambda s: s.update(some), len(some), target=2),
         Step("delete by filter", lambda side: side.delete_city(there), 100, target=1.5),
@@ -126,4 +140,5 @@ def steps(count: int) -> list[Step]:
             ordered=True,
             before=in_columns,
         ),
+        Step("sums in groups, in columns", methodcaller("ages_in_cities"), 1, 2, before=in_columns),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Context, Decimal, Overflow
 from fractions import Fraction
@@ -20,7 +20,7 @@ import msgspec
 
 from pymodels.checks import SCALARS
 from pymodels.errors import QueryError
-from pymodels.evaluation import reached, root_of
+from pymodels.evaluation import has_whole_values, reached, root_of
 from pymodels.kinds import Choice, Kind, Structured, array_in
 from pymodels.planning import Pair
 from pymodels.schema import Place, Schema
@@ -47,6 +47,15 @@ def rows(
     names = tuple(dict.fromkeys(place.stored for place in wanted if not place.is_key))
     codec = storage.codec
     probe = codec.probe(schema, names)
+    if counted is None and all(map(has_whole_values, places)):
+        whole = _whole(places, names)
+        for key, stored in pairs:
+            try:
+                row = whole(probe(stored))
+            except codec.errors as error:
+                raise codec.invalid(schema, key, stored, error) from error
+            yield _without_absent(row) if ABSENT in row else row
+        return
     readers = [_output(place, names) for place in places]
     if counted is not None:
         readers.append(_members(counted, names))
@@ -56,6 +65,16 @@ def rows(
         except codec.errors as error:
             raise codec.invalid(schema, key, stored, error) from error
         yield tuple(read(record, key) for read in readers)
+
+
+def _whole(places: Sequence[Place], names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function from a probe to the values of whole fields."""
+    get = operator.attrgetter(*[f"f{names.index(place.stored)}" for place in places])
+    return get if len(places) > 1 else lambda record: (get(record),)
+
+
+def _without_absent(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([None if value is ABSENT else value for value in row])
 
 
 def _output(place: Place, names: tuple[str, ...]) -> Any:
@@ -99,6 +118,11 @@ def _spread(value: Any, kind: Kind) -> Iterator[Any]:
         return
     for member in value:
         yield from _spread(member, array.item)
+
+
+def is_single(place: Place) -> bool:
+    """Tell whether a record has one value at a place, not members of which each would count."""
+    return place.is_key or (not place.inside and array_in(place.kind) is None)
 
 
 def members(values: list[Any], kind: Kind) -> list[Any]:
@@ -191,16 +215,39 @@ def _as_mappings(value: Any) -> Any:
 _BY_TYPE: Final = frozenset({bool, int, float, Decimal, str, bytes, UUID, datetime, date})
 
 
+_SAME_IN_ORDER: Final = frozenset({bool, int, str, bytes, UUID, date})
+"""Types of which two values are equal to Python exactly when their order keys are."""
+
+
 def grouped(
-    found: Iterable[tuple[Any, ...]], width: int
-) -> list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
-    """Group rows by their first *width* values, in the order of those values."""
-    groups: dict[Any, tuple[tuple[Any, ...], list[tuple[Any, ...]]]] = {}
-    keys = _Keys()
-    for row in found:
-        key = tuple([keys.of(value) for value in row[:width]])
-        groups.setdefault(key, (row[:width], []))[1].append(row)
-    return [groups[key] for key in sorted(groups)]
+    columns: Sequence[Sequence[Any]], counted: Sequence[Any]
+) -> list[tuple[tuple[Any, ...], list[Any]]]:
+    """Group what is *counted* by the values that the columns have at its position.
+
+    The groups come in the order of their values, which are those of the first of each group.
+
+    >>> grouped([["b", "a", "b"]], [1, 2, 3])
+    [(('a',), [2]), (('b',), [1, 3])]
+    """
+    marks = [_marks(column) for column in columns]
+    rows = marks[0] if len(marks) == 1 else list(zip(*marks, strict=True))
+    firsts = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
+    groups: dict[Any, list[Any]] = {row: [] for row in firsts}
+    for row, one in zip(rows, counted, strict=True):
+        groups[row].append(one)
+    found = [
+        (tuple([column[first] for column in columns]), groups[row]) for row, first in firsts.items()
+    ]
+    found.sort(key=lambda group: tuple(map(_order_key, group[0])))
+    return found
+
+
+def _marks(column: Sequence[Any]) -> Sequence[Any]:
+    """Return for each value what is equal exactly if the values are the same."""
+    kinds = set(map(type, column)) - {type(None)}
+    if len(kinds) <= 1 and kinds <= _SAME_IN_ORDER:
+        return column
+    return list(map(_Keys().of, column))
 
 
 # --- numbers --------------------------------------------------------------------------------

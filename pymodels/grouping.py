@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pymodels import aggregation
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pymodels.query import Query
 
 Rows: TypeAlias = list[tuple[Any, ...]]
-_Groups: TypeAlias = list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]
 
 
 def by_engine(
@@ -52,9 +52,6 @@ class Grouping:
         self._query = query
         self._fields = fields
 
-    def _grouped(self, rows: Iterable[tuple[Any, ...]]) -> _Groups:
-        return aggregation.grouped(rows, len(self._fields))
-
     def count(self) -> list[tuple[Any, ...]]:
         """Return (value, ..., number of records) for each group."""
         found = by_engine(self._query, self._fields, "count")
@@ -63,8 +60,8 @@ class Grouping:
                 found = None if column is None else column.counts()
         if found is not None:
             return found
-        groups = self._grouped(self._query.all_rows(self._fields))
-        return [(*group, len(rows)) for group, rows in groups]
+        columns = self._query.columns(self._fields)
+        return [(*group, len(some)) for group, some in aggregation.grouped(columns, columns[0])]
 
     def _each(
         self, name: str, field: Any, function: Callable[[list[Any]], Any], what: str = ""
@@ -72,12 +69,11 @@ class Grouping:
         found = by_engine(self._query, self._fields, name, field)
         if found is not None:
             return found
-        return [
-            (*group, function([member for row in rows for member in row[-1]]))
-            for group, rows in self._grouped(
-                self._query.rows_with_members(self._fields, field, what)
-            )
-        ]
+        *columns, counted = self._query.columns(self._fields, field, what)
+        groups = aggregation.grouped(columns, counted)
+        if aggregation.is_single(self._query.place(field)):
+            return [(*group, function(some)) for group, some in groups]
+        return [(*group, function(list(chain.from_iterable(some)))) for group, some in groups]
 
     def sum(self, field: str | Path[Any]) -> list[tuple[Any, ...]]:
         """Return (value, ..., sum of *field*) for each group."""

@@ -160,10 +160,14 @@ class IndexedView(HeldView, IndexView):
     def distinct(
         self, table: str, low: bytes, high: bytes, *, descending: bool
     ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
-        pairs = self.entries(table, low, high, descending=descending)
-        for entry, group in groupby(pairs, key=_entry_of):
-            keys = [key for _, key in group]
-            yield entry, min(keys), max(keys), len(keys)
+        index = self._indexes.get(table)
+        if index is None:
+            return
+        entries = index.between(low, high)
+        for entry in reversed(entries) if descending else entries:
+            keys = index.keys.get(entry)
+            if keys:
+                yield entry, keys[0], keys[-1], len(keys)
 
     def count_under(self, table: str, entry: bytes) -> int:
         index = self._indexes.get(table)
@@ -245,6 +249,14 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
             if (low is None or pair[0] >= low) and (high is None or pair[0] < high):
                 (found.add if there else found.discard)(pair)
         return iter(sorted(found, reverse=descending))
+
+    def distinct(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
+        pairs = self.entries(table, low, high, descending=descending)
+        for entry, group in groupby(pairs, key=_entry_of):
+            keys = [key for _, key in group]
+            yield entry, min(keys), max(keys), len(keys)
 
     def under(self, table: str, entry: bytes) -> list[bytes]:
         if table in self._entries or table in self._dropped:

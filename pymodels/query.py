@@ -245,21 +245,28 @@ class Query(Selection[M]):
         found = self._values_at(places)
         return self._rows(places) if found is None else zip(*found, strict=True)
 
-    def rows_with_members(
-        self, fields: Iterable[Any], counted: Any, what: str = ""
-    ) -> Iterable[tuple[Any, ...]]:
-        """Return what ``rows`` does, and after it a list of all members of the field *counted*.
+    def columns(
+        self, fields: Iterable[Any], counted: Any = None, what: str = ""
+    ) -> list[Sequence[Any]]:
+        """Return a sequence for each of *fields*: what ``rows`` yields of it for all records.
 
-        *what* names an aggregate of numbers, which is refused where none can be.
+        After them one for the field *counted*: of its values, or of lists of all members. *what*
+        names an aggregate of numbers, which is refused where none can be.
         """
-        places, last = [self.place(field) for field in fields], self.place(counted)
+        places = [self.place(field) for field in fields]
+        if counted is not None:
+            places.append(self.place(counted))
+        last = places[-1]
         if what:
             aggregation.check_numeric(self._schema, last, what)
-        found = self._values_at([*places, last])
+        single = counted is None or aggregation.is_single(last)
+        found = self._values_at(places)
         if found is None:
-            return self._rows(places, last)
-        members = (aggregation.members([value], last.kind) for value in found.pop())
-        return zip(*found, members, strict=True)
+            rows = self._rows(places) if single else self._rows(places[:-1], last)
+            return list(zip(*rows, strict=True)) or [()] * len(places)
+        if not single:
+            found[-1] = [aggregation.members([value], last.kind) for value in found[-1]]
+        return [*found]
 
     def _values_at(self, places: Sequence[Place]) -> list[list[Any]] | None:
         target = self._storage.current

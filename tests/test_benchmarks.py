@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import growth, mongodb, mongodb_growth, tokyo
-from benchmarks.__main__ import main
+from benchmarks.__main__ import main, ratios
 from benchmarks.by_hand import RawLmdb, RawSqlite
 from benchmarks.calls import count_calls
 from benchmarks.chart import chart
@@ -11,7 +11,7 @@ from benchmarks.index_growth import measure_growth
 from benchmarks.library import Library, in_lmdb, in_memory
 from benchmarks.measuring import Disagreement, measure
 from benchmarks.tables import README, marks, write
-from benchmarks.workload import steps
+from benchmarks.workload import FEW, steps
 from tests import mongodb_server
 
 SIDES = (RawLmdb, in_lmdb, in_memory, RawSqlite)
@@ -34,6 +34,21 @@ def test_a_side_that_finds_less_is_noticed(monkeypatch, operation):
         measure((RawLmdb, RawSqlite), count=500, rounds=1)
 
 
+@pytest.mark.parametrize(
+    ("operation", "wrong"),
+    [
+        ("cities", lambda found: found[::-1]),
+        ("ages", lambda found: (found[0], found[1] + 1)),
+        ("ages_in_cities", lambda found: {**found, "City 0000": 0}),
+    ],
+)
+def test_a_side_that_reckons_otherwise_is_noticed(monkeypatch, operation, wrong):
+    right = getattr(RawSqlite, operation)
+    monkeypatch.setattr(RawSqlite, operation, lambda self: wrong(right(self)))
+    with pytest.raises(Disagreement):
+        measure((RawLmdb, RawSqlite), count=300, rounds=1)
+
+
 def test_a_side_that_changes_less_is_noticed(monkeypatch):
     monkeypatch.setattr(RawSqlite, "update", lambda self, keys: None)
     with pytest.raises(Disagreement):
@@ -41,14 +56,34 @@ def test_a_side_that_changes_less_is_noticed(monkeypatch):
 
 
 def test_a_slow_side_does_less_and_still_ends_with_the_same_records(monkeypatch):
-    monkeypatch.setattr(Library, "is_slow", True)
     asked = []
     complete = Library.get
     monkeypatch.setattr(
         Library, "get", lambda self, keys: asked.append(keys) or complete(self, keys)
     )
-    measure((RawLmdb, in_memory), count=400, rounds=1)
-    assert {len(keys) for keys in asked} == {3}
+    title = "PyModels, slowly"
+    slow = lambda folder: Library(title, "pymodels.ext.memory", is_slow=True)  # noqa: E731
+    timings = measure((RawLmdb, slow), count=700, rounds=1)
+    assert {len(keys) for keys in asked} == {FEW}
+    fewer = {one.step.title: one.fewer[title] for one in timings if title in one.fewer}
+    assert fewer == {"single save": FEW, "get by key": FEW}
+    printed = ratios(timings, [title])
+    rows = [line.split("|")[1].strip() for line in printed.splitlines() if "† |" in line]
+    assert rows == ["single save", "get by key"]
+    assert printed.endswith(
+        "† timed on fewer records or calls (single save: 5 of 7; get by key: 5 of 35)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda found: found[1:], lambda found: found[::-1], lambda found: [*found, found[0]]]
+)
+def test_a_slow_side_that_finds_something_else_is_noticed(monkeypatch, wrong):
+    monkeypatch.setattr(RawSqlite, "is_slow", True)
+    complete = RawSqlite.get
+    monkeypatch.setattr(RawSqlite, "get", lambda self, keys: wrong(complete(self, keys)))
+    with pytest.raises(Disagreement, match="get by key"):
+        measure((RawLmdb, RawSqlite), count=500, rounds=1)
 
 
 @pytest.mark.parametrize("opener", [in_lmdb, in_memory])

@@ -144,7 +144,7 @@ def _members(cls: type) -> set[str]:
         # For those who write a backend, or for the core itself.
         (pymodels.Model, {"pk"}),
         (pymodels.Path, {"of", "parts", "owner", "literal"}),
-        (Query, {"native", "plan", "rows", "all_rows", "rows_with_members", "keys_for", "place"}),
+        (Query, {"native", "plan", "rows", "all_rows", "columns", "keys_for", "place"}),
     ],
     ids=["Model", "Path", "Query"],
 )

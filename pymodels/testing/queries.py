@@ -121,6 +121,16 @@ class QueryTests(LookupTests, OrderTests):
         assert objects.values("anything__0") == [[-21, 30], found]
         assert keys_of(objects.order_by("-anything__0")) == ["2", "1", "0", "low"]
 
+    def test_groups_are_of_equal_values(self, loaded: Storage) -> None:
+        for name in ("flag", "whole", "text", "exact", "anything", "bag__x", "pk"):
+            sums: dict[Any, list[int]] = {}
+            for value, whole in Sample.objects(loaded).select(name, "whole"):
+                sums.setdefault(rank(value), []).append(whole or 0)
+            grouped = Sample.objects(loaded).group_by(name)
+            for found, function in ((grouped.count(), len), (grouped.sum("whole"), sum)):
+                wanted = [(key, function(sums[key])) for key in sorted(sums)]
+                assert [(rank(value), one) for value, one in found] == wanted, name
+
     def test_aggregates(self, loaded: Storage) -> None:
         objects = Numbered.objects(loaded)
         values = sorted(expected_numbered().keys)
