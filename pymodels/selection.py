@@ -213,7 +213,7 @@ class Selection(Generic[M]):
             raise UsageError(f"a slice of a query has whole numbers, not {start!r} and {stop!r}")
         if start < 0 or (stop is not None and stop < 0):
             raise QueryError("a slice of a query counts from the start: use reverse() for the end")
-        length = None if stop is None else max(0, stop - start)
+        length = None if stop is None else stop - start if stop > start else 0
         limit = self._asked.limit
         if limit is not None:
             left = max(0, limit - start)
