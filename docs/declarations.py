@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pymodels import Field, Model, ext
+from pymodels.capabilities import CAPABILITIES
 from pymodels.lookups import LOOKUPS
 from pymodels.planning import Native, Superset
 from pymodels.schema import Place
-from pymodels.storage import CAPABILITIES, Storage
+from pymodels.storage import Storage
 
 PAGE: Final = Path(__file__).parent / "semantics.md"
 BEGIN: Final = "<!-- From here on made by `python -m docs.declarations`: do not edit. -->"

@@ -12,13 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
-from pymodels import conditions, persistence
+from pymodels import conditions, persistence, rewriting
+from pymodels.capabilities import Capability
 from pymodels.changes import Change, Delete, Revision, StoredPath
 from pymodels.codecs import Codec
 from pymodels.errors import (
-    Conflict,
     RecordNotFound,
     StorageClosed,
     StorageReadOnly,
@@ -46,25 +46,8 @@ D = TypeVar("D")
 
 _MISSING: Final[Any] = object()
 
-_ATTEMPTS: Final = 50
-"""How often a change that others keep overtaking is tried before ``Conflict`` is raised."""
-
 ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar("pymodels_transactions", default=())
 """The open transactions of this thread or task, innermost last."""
-
-Capability: TypeAlias = str
-
-CAPABILITIES: Final[Mapping[Capability, str]] = {
-    "transactions": "several batches become one, or none",
-    "durable": "what was acknowledged survives a kill of the process",
-    "persistent": "what was written is there when the storage is opened again",
-    "processes": "several processes may use it at once",
-    "snapshot": "an iteration sees the records as they were when it began",
-    "unique": "unique fields are enforced, whoever writes",
-    "nul": "text may hold the NUL character",
-    "watch": "changes are told as they are made, by whomever",
-}
-"""What a backend can declare, and what each declaration promises."""
 
 
 class Opened:
@@ -427,22 +410,7 @@ class Storage(Opened, ABC):
         Each change expects the record as it was found. When somebody else was faster, all is found
         and tried anew.
         """
-        overtaken: Exception | None = None
-        for _ in range(_ATTEMPTS):
-            changes = [
-                made
-                for key, stored in list(execute(self, plan))
-                if (made := change(key, stored)) is not None
-            ]
-            try:
-                self.write(changes)
-            except (Conflict, RecordNotFound) as error:
-                overtaken = error
-                continue
-            return len(changes)
-        raise Conflict(
-            f"{self.name}: {plan.schema.name} records kept changing while they were rewritten"
-        ) from overtaken
+        return rewriting.rewrite(self, plan, change)
 
     def update_found(
         self,
@@ -468,16 +436,7 @@ class Storage(Opened, ABC):
         *gather* is given a function that runs a plan, and returns changes that expect the records
         as they were found. When somebody else was faster, it is called anew.
         """
-        overtaken: Exception | None = None
-        for _ in range(_ATTEMPTS):
-            changes = gather(lambda plan: execute(self, plan))
-            try:
-                self.write(changes)
-            except (Conflict, RecordNotFound) as error:
-                overtaken = error
-                continue
-            return
-        raise Conflict(f"{self.name}: records kept changing while they were read") from overtaken
+        rewriting.compose(self, gather)
 
     def expectation(self, stored: Any) -> Revision:
         """Return the expectation that a record is still as it was when it was read."""

@@ -13,10 +13,11 @@ import pytest
 
 import pymodels
 from docs import declarations
+from pymodels.capabilities import CAPABILITIES
 from pymodels.ext import lmdb, memory, mongodb, pickled, shelve, tokyo_cabinet, tokyo_tyrant
 from pymodels.lookups import LOOKUPS
 from pymodels.query import Query
-from pymodels.storage import CAPABILITIES, Storage
+from pymodels.storage import Storage
 from tests import mongodb_server, tyrants
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@
 ...         return get_storage(backend="pymodels.ext.lmdb", path=path / "records.lmdb")
 
 ``StorageTests`` has everything; its parts stand alone as well. What a backend declares among
-``pymodels.storage.CAPABILITIES`` is tested, and what it does not declare has to be refused.
+``pymodels.capabilities.CAPABILITIES`` is tested, and what it does not declare has to be refused.
 """
 
 # ruff: noqa: E402  # pytest has to know of the modules before they are imported
