@@ -51,15 +51,13 @@ def measure(
     The first of *openers* makes the side that the others must agree with.
     """
     timings = [Timing(step) for step in todo(count)]
-    gc.collect()
-    gc.freeze()  # what was there before is no garbage of the operations
-    try:
-        for number in range(rounds):
+    for number in range(rounds):
+        try:
             with tempfile.TemporaryDirectory() as folder:
                 _round(number, openers, timings, Path(folder))
-            advance()
-    finally:
-        gc.unfreeze()
+        finally:
+            gc.unfreeze()
+        advance()
     return timings
 
 
@@ -88,7 +86,9 @@ def _all(timing: Timing, sides: Sequence[Side], in_turn: Sequence[Side]) -> None
         step = fewer or timing.step
         if step.before is not None:
             step.before(side)
+        # What the sides hold in memory is nothing that an operation has to search for garbage.
         gc.collect()
+        gc.freeze()
         begin = time.perf_counter()
         answer = step.run(side)
         elapsed = time.perf_counter() - begin
