@@ -193,6 +193,11 @@ class BatchWriter(IndexWriter):
         encode, known = schema.key.encode, self.known[schema.collection]
         is_indexed = overlay.names is None or not known.names.isdisjoint(overlay.names)
         puts: list[tuple[bytes, bytes]] = []
+        if not is_indexed:  # nothing is new or gone, so that the order of keys gains nothing
+            puts = list(zip(map(encode, overlay.changed), overlay.changed.values(), strict=True))
+            self.batch.put_all(schema.table, puts)
+            self.has_changes = True
+            return
         for key, after in overlay.changed.items():
             packed, before = encode(key), found[key]
             if after is not None:
@@ -200,9 +205,7 @@ class BatchWriter(IndexWriter):
             elif before is not None:
                 self.batch.delete(schema.table, packed)
                 self.has_changes = True
-            if is_indexed and (
-                before is None or after is None or known.concerns_indexes(before, after)
-            ):
+            if before is None or after is None or known.concerns_indexes(before, after):
                 self.moves[schema.collection, packed] = [schema, before, after]
         if puts:
             puts.sort()

@@ -206,7 +206,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         fresh = target.loader(schema)(self._pk, stored)
         for info in schema.fields.values():
             setattr(self, info.name, info.held(fresh))
-        target.remember(self)
+        target.remember((self,))
         forget_related(self)
         self._stored = stored
         return self

@@ -15,6 +15,7 @@ from pymodels.errors import Unsupported, ValidationError
 from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
 from pymodels.references import forget_related, keys_in
+from pymodels.resaving import save_again
 from pymodels.schema import FieldInfo, Schema
 from pymodels.soundness import quick_test, validate
 
@@ -65,6 +66,26 @@ def load_each(
         yield instance
 
 
+def load_by_key(
+    storage: Storage, schema: Schema, pairs: Iterable[tuple[Any, Any | None]]
+) -> dict[Any, Any]:
+    """Return the instances of *pairs* by key, without those of which nothing is stored."""
+    codec, home = storage.codec, storage.home
+    decode, errors = codec.decoder(schema), codec.errors
+    loaded: dict[Any, Any] = {}
+    for key, stored in pairs:
+        if stored is None:
+            continue
+        try:
+            loaded[key] = instance = decode(stored)
+        except errors as error:
+            raise codec.invalid(schema, key, stored, error) from error
+        instance._pk = key
+        instance._stored = stored
+        instance._storage = home
+    return loaded
+
+
 def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None:
     """Raise ``ValidationError`` if a record to be stored would not be one of the view's."""
     if storage.belongs(schema, key, stored):
@@ -101,6 +122,12 @@ def save(
             if home.supported.get(schema) is not schema.indexes:
                 check_supported(schema, home)
         instance.before_save()
+    if target is not home and instances and not (check or unknown):
+        count = save_again(instances, target)
+        if count is not None:
+            for instance in instances:
+                instance.after_save(False)
+            return count
     prepared = _prepare(
         instances, target, home, check=check, replace=replace, unknown=unknown or {}
     )
@@ -111,12 +138,9 @@ def save(
         target.write(changes)
     else:
         target.check_writable()
-    is_kept = target is home  # else it can be taken back, with the state of the instances
+    if target is not home:  # it can be taken back, with the state of the instances
+        target.remember(instances)
     for instance, change in zip(instances, prepared, strict=True):
-        if change is None:
-            continue
-        if not is_kept:
-            target.remember(instance)
         if type(change) is Put:
             instance._pk = change.key
             instance._stored = change.stored
@@ -282,7 +306,7 @@ def delete(instance: Any, storage: Storage, *, check: bool) -> None:
     expect: Expectation = target.expectation(instance._stored) if check else Expect.PRESENT
     target.check_writable()
     deleting.delete_all(target, [Delete(instance._schema, instance._pk, expect)])
-    target.remember(instance)
+    target.remember((instance,))
     forget_related(instance)
     instance._stored = None
     instance._storage = None
