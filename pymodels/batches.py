@@ -39,6 +39,7 @@ _SCHEMA: Final = operator.attrgetter("schema")
 _KEY: Final = operator.attrgetter("key")
 _STORED: Final = operator.attrgetter("stored")
 _EXPECT: Final = operator.attrgetter("expect")
+_ABSENT: Final = {id(Expect.ABSENT)}  # the hash of an Enum's member is made in Python
 
 
 def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
@@ -108,7 +109,7 @@ class BatchWriter(IndexWriter):
         if (
             not self.storage.keeps_indexes
             or set(map(type, changes)) != {Put}
-            or set(map(_EXPECT, changes)) != {Expect.ABSENT}
+            or set(map(id, map(_EXPECT, changes))) != _ABSENT
         ):
             return None
         schema, longest = changes[0].schema, self.storage.longest_key

@@ -12,6 +12,7 @@ from pymodels import persistence, soundness
 from pymodels.declaring import ModelMeta
 from pymodels.errors import RecordNotFound, UsageError
 from pymodels.fields import Key
+from pymodels.hooks import Hooks
 from pymodels.lookups import nearest
 from pymodels.references import forget_related, keys_in
 from pymodels.storage import Opened, Storage, resolve
@@ -42,7 +43,7 @@ class _State:
     __slots__ = ("__weakref__", "_pk", "_related", "_storage", "_stored")
 
 
-class Model(_State, _Struct, metaclass=ModelMeta):
+class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
     """A record. Subclasses declare its fields, and are used with any storage.
 
     Class keywords, or the attributes of a nested ``class Meta``:
@@ -219,18 +220,6 @@ class Model(_State, _Struct, metaclass=ModelMeta):
                 f"{self!r} is new and belongs to no storage yet: save(storage) says where"
             )
         return self._storage
-
-    def before_save(self) -> None:
-        """Called before the record is checked and stored; for a subclass to override."""
-
-    def after_save(self, created: bool) -> None:
-        """Called after the record was stored, *created* or changed; for a subclass to override."""
-
-    def before_delete(self) -> None:
-        """Called before the record is deleted; for a subclass to override."""
-
-    def after_delete(self) -> None:
-        """Called after the record was deleted; for a subclass to override."""
 
     # --- looking at it ----------------------------------------------------------------------
 

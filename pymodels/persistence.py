@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymodels import conditions
 from pymodels.changes import Delete, Expect, Expectation, Patch, Put
 from pymodels.errors import Unsupported, ValidationError
+from pymodels.hooks import Hooks
 from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
 from pymodels.references import forget_related, keys_in
@@ -115,17 +116,22 @@ def save(
     *unknown* are undeclared fields of a new record, for a copy to take along.
     """
     target = storage.current
-    home, schema = target.home, None
-    for instance in instances:
-        if instance._schema is not schema:
-            schema = instance._schema
-            if home.supported.get(schema) is not schema.indexes:
-                check_supported(schema, home)
-        instance.before_save()
+    home = target.home
+    kinds: set[Any] = {type(instances[0])} if len(instances) == 1 else set(map(type, instances))
+    is_asked = is_told = False
+    for kind in kinds:
+        schema = kind._schema
+        if home.supported.get(schema) is not schema.indexes:
+            check_supported(schema, home)
+        is_asked = is_asked or kind.before_save is not Hooks.before_save
+        is_told = is_told or kind.after_save is not Hooks.after_save
+    if is_asked:
+        for instance in instances:
+            instance.before_save()
     if target is not home and instances and not (check or unknown):
         count = save_again(instances, target)
         if count is not None:
-            for instance in instances:
+            for instance in instances if is_told else ():
                 instance.after_save(False)
             return count
     prepared = _prepare(
@@ -142,13 +148,15 @@ def save(
         target.remember(instances)
     for instance, change in zip(instances, prepared, strict=True):
         if type(change) is Put:
-            instance._pk = change.key
+            if instance._pk is None:
+                instance._pk = change.key
             instance._stored = change.stored
             instance._storage = home
         elif type(change) is Patch and change.made is not None:
             instance._stored = change.made[1]
-    for instance, change in zip(instances, prepared, strict=True):
-        instance.after_save(type(change) is Put)
+    if is_told:
+        for instance, change in zip(instances, prepared, strict=True):
+            instance.after_save(type(change) is Put)
     return len(changes)
 
 
