@@ -233,6 +233,15 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         changed.update(pairs)
         return None
 
+    def insert_one(
+        self, table: str, key: bytes, value: bytes, entries: Iterable[tuple[str, bytes]]
+    ) -> bool:
+        if self.insert(table, ((key, value),)) is not None:
+            return False
+        for index, entry in entries:
+            self.add(index, ((entry, key),))
+        return True
+
     def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self.changes.setdefault(table, {}).update(pairs)
 

@@ -337,16 +337,16 @@ class KeyValueStorage(Storage):
     # --- writing ----------------------------------------------------------------------------
 
     def write(self, changes: Sequence[Change]) -> None:
-        if not changes or not self.groups_commits:
-            if changes:
-                self.prepare(changes).commit()
-            else:
-                self.check_writable()
+        if self.closed or self.read_only or not changes:
+            self.check_writable()
             return
-        self.check_writable()
-        schemas = schemas_of(changes)
-        self._check_names(schemas)
-        self._groups.write(changes, schemas)
+        if self.groups_commits:
+            schemas = {changes[0].schema} if len(changes) == 1 else schemas_of(changes)
+            if not self._settled.keys() >= schemas:
+                self._check_names(schemas)
+            self._groups.write(changes, schemas)
+        else:
+            self.prepare(changes).commit()
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
@@ -374,7 +374,7 @@ class KeyValueStorage(Storage):
 
     def _check_names(self, schemas: AbstractSet[Schema]) -> None:
         for schema in schemas:
-            if schema.collection not in self.catalogs:
+            if schema not in self._settled:
                 check_name(self, schema.collection)
 
     def settle(self, schemas: AbstractSet[Schema]) -> None:

@@ -160,7 +160,8 @@ class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
         """
         if not isinstance(storage, Opened):
             storage = self._target(storage)
-        persistence.save([self], storage, check=check, replace=replace)
+        if replace or not persistence.save_new(self, storage):
+            persistence.save([self], storage, check=check, replace=replace)
         return self
 
     def save_as(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
+from pymodels.active import ACTIVE
 from pymodels.changes import Delete, Expect, Expectation, Patch, Put
 from pymodels.errors import Unsupported, ValidationError
 from pymodels.hooks import Hooks
@@ -158,6 +159,39 @@ def save(
         for instance, change in zip(instances, prepared, strict=True):
             instance.after_save(type(change) is Put)
     return len(changes)
+
+
+def save_new(instance: Any, storage: Storage) -> bool:
+    """Do what ``save`` does of a new instance, where nothing but storing is to be done; tell so.
+
+    It is what is saved most, alone and often: each call less counts.
+    """
+    kind, schema = type(instance), instance._schema
+    if (
+        instance._stored is not None
+        or storage.is_transaction
+        or ACTIVE.get()
+        or schema.fill
+        or schema.must is not conditions.EVERYTHING
+        or storage.supported.get(schema) is not schema.indexes
+        or kind.before_save is not Hooks.before_save
+    ):
+        return False
+    codec = storage.codec
+    is_fine, encode = schema.cache.get(codec) or _test_and_encoder(schema, codec)
+    if not is_fine(instance):
+        validate(instance)
+    key = instance._pk
+    if key is None:
+        key = _new_key(schema)
+    stored = encode(instance)
+    storage.write((Put(schema, key, stored, Expect.ABSENT),))
+    instance._pk = key
+    instance._stored = stored
+    instance._storage = storage
+    if kind.after_save is not Hooks.after_save:
+        instance.after_save(True)
+    return True
 
 
 def check_supported(schema: Schema, home: Storage) -> None:

@@ -11,10 +11,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import conditions, persistence, rewriting
+from pymodels.active import ACTIVE
 from pymodels.capabilities import Capability
 from pymodels.changes import Change, Delete, Revision, StoredPath
 from pymodels.codecs import Codec
@@ -46,9 +46,6 @@ D = TypeVar("D")
 
 _MISSING: Final[Any] = object()
 
-ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar("pymodels_transactions", default=())
-"""The open transactions of this thread or task, innermost last."""
-
 
 class Opened:
     """What every storage is; asking that of a plain class is quicker than of an abstract one."""
@@ -66,6 +63,7 @@ class Storage(Opened, ABC):
     codec: Codec = MessagePack()
     query_class: ClassVar[type[Query[Any]] | None] = None
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    is_transaction: ClassVar[bool] = False
     may_declare: ClassVar[frozenset[Capability]] = frozenset()
     """What a storage declares besides with some settings only, in its own ``capabilities``."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pymodels import conditions
+from pymodels.active import ACTIVE
 from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
@@ -23,7 +24,7 @@ from pymodels.keys import KeyKind
 from pymodels.overlays import DELETED, UNCHANGED, Overlay, changes_in
 from pymodels.planning import Pair, Plan, execute, matcher, sort_key
 from pymodels.schema import Schema
-from pymodels.storage import ACTIVE, Prepared, Storage, ended
+from pymodels.storage import Prepared, Storage, ended
 from pymodels.values import ABSENT
 
 
@@ -36,6 +37,7 @@ class Transaction(Storage):
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset({"transactions"})
+    is_transaction = True
 
     def __init__(self, base: Storage) -> None:
         super().__init__(name=base.name, read_only=base.read_only)
