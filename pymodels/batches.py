@@ -104,6 +104,19 @@ class BatchWriter(IndexWriter):
         self.index(changes, inserted)
         return self.has_changes
 
+    def delete(self, schema: Schema, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take away records that are there, in the order of their keys."""
+        self.know(schema)
+        catalog = self.known[schema.collection]
+        self.batch.delete_all(schema.table, [key for key, _ in pairs])
+        self.has_changes = True
+        if catalog.unique:
+            self.update_unique(catalog, [(key, schema, stored, None) for key, stored in pairs])
+        if catalog.ordered:
+            gone, _ = catalog.entries.read_all(pairs)
+            self.put_entries(catalog, schema.collection, gone, [[] for _ in gone], set())
+        self.index((), None)
+
     def write_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
         """Store what a transaction made of records, if all that it found is as it was.
 

@@ -286,6 +286,9 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
     def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, True))
 
+    def delete_all(self, table: str, keys: Sequence[bytes]) -> None:
+        self.changes.setdefault(table, {}).update(dict.fromkeys(keys))
+
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, False))
 

@@ -24,6 +24,7 @@ from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change, Put
 from pymodels.choosing import choose
+from pymodels.clearing import delete_found
 from pymodels.columns import Column, column_of
 from pymodels.concurrency import WriteLock
 from pymodels.conditions import Condition, Lookup
@@ -468,6 +469,19 @@ class KeyValueStorage(Storage):
             raise
         prepared.commit()
         return len(changes)
+
+    def delete_found(self, plan: Plan) -> int | None:
+        if not self.keeps_indexes:
+            return None
+        self.check_writable()
+        prepared = self._begin()
+        try:
+            count = delete_found(self, plan, self._chunks_in(prepared.batch, plan), prepared)
+        except BaseException:
+            prepared.rollback()
+            raise
+        prepared.commit()
+        return count
 
     def compose(
         self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]

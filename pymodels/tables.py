@@ -254,6 +254,9 @@ class IndexBatch(Batch, IndexView, Protocol):
     def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Store pairs, in any order, in place of what may be there."""
 
+    def delete_all(self, table: str, keys: Sequence[bytes]) -> None:
+        """Remove *keys*, as far as they are there."""
+
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take pairs of entry and key out of an index, as far as they are there."""
 

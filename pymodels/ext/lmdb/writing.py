@@ -127,15 +127,37 @@ class WriteBatch(Snapshot):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def delete_all(self, table: str, keys: Sequence[bytes]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        delete = self._transaction.delete
+        try:
+            for key in keys:
+                delete(key, db=handle)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         handle = self._handle(table)
         if handle is None:
             return
+        delete = self._transaction.delete
         try:
+            if pairs[0][0] == pairs[-1][0] and self._has_no_others(handle, pairs):
+                delete(pairs[0][0], db=handle)
+                return
             for entry, key in pairs:
-                self._transaction.delete(entry, key, db=handle)
+                delete(entry, key, handle)
         except lmdb.Error as error:
             self._shared.fail(error)
+
+    def _has_no_others(self, handle: Any, pairs: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Tell whether *pairs* are all that the index has under their entry, which is the same."""
+        with self._transaction.cursor(handle) as cursor:
+            if not cursor.set_key(pairs[0][0]) or cursor.count() != len(pairs):
+                return False
+            return bool(list(cursor.iternext_dup()) == [key for _, key in pairs])
 
     def drop(self, table: str) -> None:
         handle = self._handle(table)
