@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.changes import Change, Delete, Expect, Patch, Put
+from pymodels.changes import Change, Delete, Expect, Inserts, Patch, Put
 from pymodels.concurrency import Turn, prepared_elsewhere
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.expectations import check_expectation
@@ -38,14 +38,12 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
 
 
 _SCHEMA: Final = operator.attrgetter("schema")
-_KEY: Final = operator.attrgetter("key")
-_STORED: Final = operator.attrgetter("stored")
-_EXPECT: Final = operator.attrgetter("expect")
-_ABSENT: Final = {id(Expect.ABSENT)}  # the hash of an Enum's member is made in Python
 
 
 def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
     """Return the schemas of some changes, each once."""
+    if type(changes) is Inserts:
+        return {changes.schema}
     if len(changes) == 1:
         return {changes[0].schema}
     return dict.fromkeys(map(_SCHEMA, changes)).keys()
@@ -90,18 +88,26 @@ class BatchWriter(IndexWriter):
 
     def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema] | None = None) -> bool:
         """Carry out *changes*, of records of *schemas*; tell whether the tables are others now."""
-        if len(changes) == 1 and store_new(self.storage, self.batch, changes[0]) is not None:
-            self.has_changes = True
-            return True
+        if len(changes) == 1:
+            if store_new(self.storage, self.batch, changes[0]) is not None:
+                self.has_changes = True
+                return True
+            (one,) = changes
+            if type(one) is Put and one.expect is Expect.ABSENT:
+                changes = Inserts(one.schema, [one.key], [one.stored])
         # Every model's indexes are known before the first change, whichever of them writes first.
         schemas = schemas or schemas_of(changes)
         for schema in schemas:
             self.know(schema)
-        inserted = self.insert(changes) if len(schemas) == 1 else None
-        if inserted is None and not self.change_at_once(changes):
+        if type(changes) is Inserts:
+            pairs = self.insert(changes)
+            if pairs is not None:
+                self.index(changes.schema, pairs)
+                return True
+        if not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
-        self.index(changes, inserted)
+        self.index()
         return self.has_changes
 
     def delete(self, schema: Schema, pairs: Sequence[tuple[bytes, bytes]]) -> None:
@@ -115,7 +121,7 @@ class BatchWriter(IndexWriter):
         if catalog.ordered:
             gone, _ = catalog.entries.read_all(pairs)
             self.put_entries(catalog, schema.collection, gone, [[] for _ in gone], set())
-        self.index((), None)
+        self.index()
 
     def write_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
         """Store what a transaction made of records, if all that it found is as it was.
@@ -131,7 +137,7 @@ class BatchWriter(IndexWriter):
             if overlay.changed:
                 self.know(overlay.schema)
                 self.replace(overlay)
-        self.index((), None)
+        self.index()
 
     def commit(self) -> None:
         """Make it true; what only asserts leaves the revision as it was."""
@@ -144,20 +150,16 @@ class BatchWriter(IndexWriter):
             for catalog in self.known.values():
                 catalog.stamp = stamp
 
-    def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
+    def insert(self, changes: Inserts) -> list[tuple[bytes, bytes]] | None:
         """Store records of one model all at once, if all of them are new; return the pairs."""
-        if (
-            not self.storage.keeps_indexes
-            or set(map(type, changes)) != {Put}
-            or set(map(id, map(_EXPECT, changes))) != _ABSENT
-        ):
+        if not self.storage.keeps_indexes:
             return None
-        schema, longest = changes[0].schema, self.storage.longest_key
+        schema, longest = changes.schema, self.storage.longest_key
         encode = schema.key.encode
-        keys = list(map(encode, map(_KEY, changes)))
+        keys = list(map(encode, changes.keys))
         if longest is not None and max(map(len, keys)) > longest:
             return None
-        pairs = list(zip(keys, map(_STORED, changes), strict=True))
+        pairs = list(zip(keys, changes.stored, strict=True))
         if not all(map(operator.lt, keys, itertools.islice(keys, 1, None))):
             if len(set(keys)) < len(keys):
                 return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
 from pymodels.active import ACTIVE
-from pymodels.changes import Delete, Expect, Expectation, Patch, Put
+from pymodels.changes import Delete, Expect, Expectation, Inserts, Patch, Put
 from pymodels.errors import Unsupported, ValidationError
 from pymodels.hooks import Hooks
 from pymodels.kinds import Open, convert
@@ -135,6 +135,13 @@ def save(
             for instance in instances if is_told else ():
                 instance.after_save(False)
             return count
+    if len(kinds) == 1 and not (replace or unknown):
+        inserts = _inserts(instances, target.codec)
+        if inserts is not None:
+            _insert(inserts, instances, target, home)
+            for instance in instances if is_told else ():
+                instance.after_save(True)
+            return len(inserts)
     prepared = _prepare(
         instances, target, home, check=check, replace=replace, unknown=unknown or {}
     )
@@ -159,6 +166,37 @@ def save(
         for instance, change in zip(instances, prepared, strict=True):
             instance.after_save(type(change) is Put)
     return len(changes)
+
+
+def _inserts(instances: Sequence[Any], codec: Codec) -> Inserts | None:
+    """Return how to store instances of one model, if all are new and ask for nothing more."""
+    schema: Schema = instances[0]._schema
+    if schema.fill or schema.must is not conditions.EVERYTHING:
+        return None
+    is_fine, encode = schema.cache.get(codec) or _test_and_encoder(schema, codec)
+    keys: list[Any] = []
+    stored: list[Any] = []
+    # All that one instance needs is done while it is at hand: it may be one of many thousands.
+    for instance in instances:
+        if instance._stored is not None:
+            return None
+        if not is_fine(instance):
+            validate(instance)
+        key = instance._pk
+        keys.append(_new_key(schema) if key is None else key)
+        stored.append(encode(instance))
+    return Inserts(schema, keys, stored)
+
+
+def _insert(inserts: Inserts, instances: Sequence[Any], target: Storage, home: Storage) -> None:
+    target.write(inserts)
+    if target is not home:
+        target.remember(instances)
+    for instance, key, stored in zip(instances, inserts.keys, inserts.stored, strict=True):
+        if instance._pk is None:
+            instance._pk = key
+        instance._stored = stored
+        instance._storage = home
 
 
 def save_new(instance: Any, storage: Storage) -> bool:
@@ -223,7 +261,6 @@ def _prepare(
     is_fine: Callable[[Any], bool] = bool
     encode: Callable[[Any], Any] = bytes
     is_simple = False
-    # All that one instance needs is done while it is at hand: it may be one of many thousands.
     for instance in instances:
         if instance._schema is not schema:
             schema = instance._schema
