@@ -68,7 +68,7 @@ class Query(Selection[M]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
+        if type(index) is slice:
             return self._slice(index)
         if not isinstance(index, int) or isinstance(index, bool):
             raise UsageError(
