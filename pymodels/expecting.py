@@ -78,6 +78,7 @@ class Expectations:
         self.records = view.count(records_table(collection))
         self.counted = max(COUNTED, self.records // _COUNTED_SHARE)
         self.enough = self.counted
+        self._known: dict[int, tuple[Any, int]] = {}
 
     def of_all(self, found: Sequence[Candidate]) -> list[tuple[int, Candidate]]:
         """Return how many records each candidate finds, the fewest first.
@@ -93,6 +94,12 @@ class Expectations:
         return sorted(counted, key=lambda pair: (pair[0], -len(pair[1].exact)))
 
     def of(self, fragment: Any) -> int:
+        known = self._known.get(id(fragment))
+        if known is None:  # what is counted is kept, so that nothing else gets its id
+            known = self._known[id(fragment)] = (fragment, self._of(fragment))
+        return known[1]
+
+    def _of(self, fragment: Any) -> int:
         match fragment:
             case Keys(keys):
                 return len(keys)
@@ -132,8 +139,11 @@ class Expectations:
     def _between(self, table: str, low: bytes, high: bytes) -> int:
         size = self.view.count(table)
         most = COUNTED if size <= _SAMPLED else max(COUNTED, min(self.counted, self.enough))
-        entries = self.view.entries(table, low, high, descending=False)
-        counted = sum(1 for _ in islice(entries, most))
+        counted = 0
+        for chunk in self.view.chunks(table, low, high, descending=False, first=most):
+            counted += len(chunk)
+            if counted >= most:
+                break
         if counted < most:
             return counted
         if size > _SAMPLED:

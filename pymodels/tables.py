@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -48,6 +49,7 @@ INDEX: Final = "index:"
 """What the names of the tables begin with that hold several keys under an entry."""
 
 
+@lru_cache(maxsize=4096)
 def index_table(collection: str, index: str) -> str:
     return f"{INDEX}{_apart(collection)}:{index}"
 
@@ -56,14 +58,15 @@ COLUMNS: Final = "column:"
 """What the names of the tables begin with that hold blocks of values."""
 
 
+@lru_cache(maxsize=4096)
 def column_table(collection: str, index: str) -> str:
     return f"{COLUMNS}{_apart(collection)}:{index}"
 
 
 def table_of(collection: str, index: OrderedIndex) -> str:
     """Return the name of the table in which an index is kept."""
-    begin = COLUMNS if index.parts[0].form == COLUMN else INDEX
-    return f"{begin}{_apart(collection)}:{index.name}"
+    name = column_table if index.parts[0].form == COLUMN else index_table
+    return name(collection, index.name)
 
 
 def _apart(collection: str) -> str:
