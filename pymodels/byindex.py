@@ -128,8 +128,9 @@ def indexes_of(plan: Plan) -> list[OrderedIndex]:
     """Return every index that a plan reads."""
     fragment = plan.native
     found = [fragment.index] if type(fragment) is InIndex else list(indexes_in(fragment))
-    if isinstance(plan.native_order, IndexOrder | ColumnOrder):
-        found.append(plan.native_order.index)
+    order = plan.native_order
+    if type(order) is not str and order is not None and order.index not in found:
+        found.append(order.index)
     return found
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_of, outside
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, outside
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, after_prefix, bounds, possible_keys
 from pymodels.catalog import Catalog
 from pymodels.errors import RecordInvalid
 from pymodels.indexes import entry
-from pymodels.ordered import LONGEST
+from pymodels.ordered import LONGEST, OrderedIndex
 from pymodels.planning import Pair, Plan, matcher, sort_key
 from pymodels.schema import Schema
 from pymodels.tables import (
@@ -50,18 +50,15 @@ def wants_only_keys(plan: Plan) -> bool:
     return plan.names is not None and not plan.names
 
 
-def tables_of(plan: Plan) -> list[str]:
-    """Return the index tables that a plan reads."""
-    indexes = indexes_of(plan)
-    if len(indexes) == 1:
-        return [table_of(plan.schema.collection, indexes[0])]
-    return sorted({table_of(plan.schema.collection, index) for index in indexes})
+def tables_of(schema: Schema, indexes: Iterable[OrderedIndex]) -> list[str]:
+    """Return the tables that are read to find records by indexes: theirs, and the records'."""
+    return [schema.table, *[table_of(schema.collection, index) for index in indexes]]
 
 
-def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
-    """Tell whether the indexes of a plan are as they were when it was made."""
+def are_as_before(indexes: Iterable[OrderedIndex], catalog: Catalog | None) -> bool:
+    """Tell whether indexes are as they were when a plan was made with them."""
     known = {} if catalog is None else catalog.record.ordered
-    for index in indexes_of(plan):
+    for index in indexes:
         found = known.get(index.name)
         if found is not index and found != index:
             return False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from pymodels.conditions import lookups_in
+from pymodels.conditions import EVERYTHING, lookups_in
 from pymodels.evaluation import compile_condition, is_its_own_order
 from pymodels.fetching import Chunk, Raw
 from pymodels.planning import Pair, Plan, finish
@@ -41,7 +41,9 @@ def sliced(chunks: Iterator[Chunk], skip: int, most: int | None) -> Iterator[Chu
 def finished(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Pair]:
     """Return what *plan* asks for, out of what was found natively."""
     sorts = plan.native_order is None and not plan.unordered
-    filters = not plan.exact
+    filters = plan.rest is not EVERYTHING and not plan.exact
+    if not sorts and not filters and not plan.offset and plan.limit is None:
+        return decoded(plan.schema, chunks)
     if (filters and any(one.place and one.place.is_key for one in lookups_in(plan.rest))) or (
         sorts and not _is_simple(plan)
     ):

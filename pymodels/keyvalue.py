@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 import msgspec
 
@@ -19,7 +19,16 @@ from pymodels import conditions, maintenance
 from pymodels.advice import suggestion
 from pymodels.batches import PreparedBatch, check_key, check_name, schemas_of
 from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
-from pymodels.byindex import AllOf, AnyOf, ByIndex, InColumns, IndexOrder, InIndex, indexes_in
+from pymodels.byindex import (
+    AllOf,
+    AnyOf,
+    ByIndex,
+    InColumns,
+    IndexOrder,
+    InIndex,
+    indexes_in,
+    indexes_of,
+)
 from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change, Put
@@ -31,13 +40,13 @@ from pymodels.errors import StorageInvalid
 from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
     Chunk,
+    are_as_before,
     by_indexes,
     by_key_range,
     by_unique,
     count_found,
     first_size,
     in_order,
-    is_up_to_date,
     tables_of,
     without_indexes,
 )
@@ -66,7 +75,6 @@ from pymodels.tables import (
     in_chunks,
     index_table,
     records_table,
-    table_of,
     tables_for,
 )
 
@@ -74,6 +82,10 @@ if TYPE_CHECKING:
     from pymodels.models import Model
 
 M = TypeVar("M", bound="Model")
+
+
+_OF_INDEXES: Final = frozenset({InIndex, InColumns, AllOf, AnyOf})
+"""What fragments are that indexes answer."""
 
 
 class KeyValueQuery(Query[M]):
@@ -155,19 +167,9 @@ class KeyValueStorage(Storage):
         if plan.most == 0:
             return iter(())
         schema, fragment = plan.schema, plan.native
-        uses_indexes = _uses_indexes(plan)
-        seen = _with_indexes(view)
-        if uses_indexes:
-            seen.open(tables_of(plan))
+        if type(fragment) in _OF_INDEXES:
+            return self._chunks_by_index(_with_indexes(view), plan)
         catalog = self._catalog_for(view, schema)
-        if uses_indexes:
-            if not is_up_to_date(plan, catalog):
-                return without_indexes(self, seen, plan)
-            if isinstance(fragment, InColumns):
-                return by_columns(self, seen, plan)
-            if isinstance(plan.native_order, IndexOrder):
-                return in_order(self, seen, plan)
-            return by_indexes(self, seen, catalog, plan)
         descending = plan.native_order == "descending keys"
         first = first_size(plan)
         if isinstance(fragment, UniqueValue):
@@ -176,6 +178,18 @@ class KeyValueStorage(Storage):
         else:
             chunks = by_key_range(view, schema, fragment, descending=descending, first=first)
         return sliced(chunks, plan.skip, plan.most)
+
+    def _chunks_by_index(self, view: IndexView, plan: Plan) -> Iterator[Chunk]:
+        indexes = indexes_of(plan)
+        view.open(tables_of(plan.schema, indexes))
+        catalog = self._catalog_for(view, plan.schema)
+        if not are_as_before(indexes, catalog):
+            return without_indexes(self, view, plan)
+        if type(plan.native) is InColumns:
+            return by_columns(self, view, plan)
+        if type(plan.native_order) is IndexOrder:
+            return in_order(self, view, plan)
+        return by_indexes(self, view, catalog, plan)
 
     def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
         if self.keeps_indexes:
@@ -235,7 +249,7 @@ class KeyValueStorage(Storage):
         return count if is_known else None
 
     def count_at_once(self, table: str, entry: bytes) -> tuple[int, int] | None:
-        """Return how many records have an entry of an index, and the stamp of the state they are in.
+        """Return how many records have an entry of an index, and the stamp of that state.
 
         None where a view is as quick.
         """
@@ -245,7 +259,11 @@ class KeyValueStorage(Storage):
         if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
         everything = plan.condition == conditions.EVERYTHING
-        if (plan.skip or plan.most is not None) if everything else not _uses_indexes(plan):
+        if everything:
+            is_counted = not plan.skip and plan.most is None
+        else:
+            is_counted = type(plan.native) in _OF_INDEXES
+        if not is_counted:
             return super().count(plan)
         self.check_open()
         with self.view() as view:
@@ -253,9 +271,10 @@ class KeyValueStorage(Storage):
                 self._catalog_for(view, plan.schema)
                 return view.count(records_table(plan.schema.collection))
             seen = _with_indexes(view)
-            seen.open(tables_of(plan))
+            indexes = indexes_of(plan)
+            seen.open(tables_of(plan.schema, indexes))
             catalog = self._catalog_for(view, plan.schema)
-            if not is_up_to_date(plan, catalog):
+            if not are_as_before(indexes, catalog):
                 return super().count(plan)
             if isinstance(plan.native, InColumns):
                 return count_matching(self, seen, plan)
@@ -271,10 +290,8 @@ class KeyValueStorage(Storage):
         self.check_open()
         with self.view() as view:
             seen = _with_indexes(view)
-            seen.open((index_table(plan.schema.collection, index.index.name),))
-            catalog = self._catalog_for(view, plan.schema)
-            known = {} if catalog is None else catalog.record.ordered
-            is_known = known.get(index.index.name) == index.index
+            seen.open(tables_of(plan.schema, (index.index,)))
+            is_known = are_as_before((index.index,), self._catalog_for(view, plan.schema))
             yield Column(self, seen, plan, place, index) if is_known else None
 
     def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
@@ -285,10 +302,8 @@ class KeyValueStorage(Storage):
         used = {*indexes_in(plan.native), *(native.columns[place.stored] for place in places)}
         with self.view() as view:
             seen = _with_indexes(view)
-            seen.open(table_of(plan.schema.collection, index) for index in used)
-            catalog = self._catalog_for(view, plan.schema)
-            known = {} if catalog is None else catalog.record.ordered
-            if any(known.get(index.name) != index for index in used):
+            seen.open(tables_of(plan.schema, used))
+            if not are_as_before(used, self._catalog_for(view, plan.schema)):
                 return None
             return values_of(self, seen, plan, places, native.columns)
 
@@ -516,7 +531,3 @@ class KeyValueStorage(Storage):
 def _with_indexes(view: Any) -> IndexView:
     """Return *view* as what the views of a storage with ``keeps_indexes`` are."""
     return view  # type: ignore[no-any-return]  # nothing is called to say so
-
-
-def _uses_indexes(plan: Plan) -> bool:
-    return isinstance(plan.native, InIndex | InColumns | AllOf | AnyOf)

@@ -9,7 +9,7 @@ blocks with the ages of many records in each.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -137,7 +137,7 @@ class IndexView(View, Protocol):
     is_snapshot: bool
     """Whether the view goes on to show what was there when it was opened."""
 
-    def open(self, tables: Iterable[str]) -> None:
+    def open(self, tables: Collection[str]) -> None:
         """Make sure that one state is seen of all these tables."""
 
     def steady(self) -> AbstractContextManager[Any]:

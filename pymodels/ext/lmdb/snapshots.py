@@ -6,7 +6,7 @@ import itertools
 import operator
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
 
@@ -148,7 +148,14 @@ class Snapshot(IndexView):
 
     # --- indexes ----------------------------------------------------------------------------
 
-    def open(self, tables: Iterable[str]) -> None:
+    def open(self, tables: Collection[str]) -> None:
+        known, opened = self._shared.tables, self._opened
+        for table in tables:
+            found = known.get(table)
+            if found is None or found.number > opened:
+                break
+        else:
+            return
         begun = None
         while begun is not self._transaction:
             begun = self._transaction
