@@ -280,19 +280,20 @@ class KeyValueStorage(Storage):
                 return count_matching(self, seen, plan)
             return count_found(seen, catalog, plan)
 
-    @contextmanager
-    def column(self, plan: Plan, place: Place) -> Iterator[Column | None]:
+    def read_column(
+        self, plan: Plan, place: Place, read: Callable[[Column], list[Any] | None]
+    ) -> list[Any] | None:
         native = self._native(plan.schema) if self.keeps_indexes else None
         index = None if native is None else column_of(native, plan, place)
         if index is None:
-            yield None
-            return
+            return None
         self.check_open()
         with self.view() as view:
-            seen = _with_indexes(view)
-            seen.open(tables_of(plan.schema, (index.index,)))
-            is_known = are_as_before((index.index,), self._catalog_for(view, plan.schema))
-            yield Column(self, seen, plan, place, index) if is_known else None
+            seen, used = _with_indexes(view), (index.index,)
+            seen.open(tables_of(plan.schema, used))
+            if not are_as_before(used, self._catalog_for(view, plan.schema)):
+                return None
+            return read(Column(self, seen, plan, place, index))
 
     def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
         native = self._native(plan.schema) if self.keeps_indexes else None

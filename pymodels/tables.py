@@ -178,6 +178,10 @@ class IndexView(View, Protocol):
     ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
         """Yield the entries of a range once: with their first and last key, and how many."""
 
+    def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
+        """Return the entries of a range, each once, in order."""
+        return [one for one, *_ in self.distinct(table, low, high, descending=False)]
+
 
 class PagedView(View):
     """Reads in views that are closed before anybody else's code runs: one a page, or a question.

@@ -215,6 +215,22 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
+        handle = self._handle(table)
+        if handle is None:
+            return []
+        found: list[bytes] = []
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                entries = cursor.iternext_nodup(values=False) if _to(cursor, low) else iter(())
+                while chunk := list(itertools.islice(entries, _CHUNK)):
+                    found += chunk
+                    if chunk[-1] >= high:
+                        return found[: bisect_left(found, high)]
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return found
+
     def count_under(self, table: str, entry: bytes) -> int:
         handle = self._handle(table)
         if handle is None:
