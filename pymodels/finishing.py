@@ -38,12 +38,22 @@ def sliced(chunks: Iterator[Chunk], skip: int, most: int | None) -> Iterator[Chu
     return in_chunks(islice(pairs, skip, stop), 256)
 
 
+def is_finished(plan: Plan) -> bool:
+    """Tell whether what is found natively is all that *plan* asks for, in order."""
+    return (
+        (plan.unordered or plan.native_order is not None)
+        and (plan.rest is EVERYTHING or plan.exact)
+        and not plan.offset
+        and plan.limit is None
+    )
+
+
 def finished(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Pair]:
     """Return what *plan* asks for, out of what was found natively."""
-    sorts = plan.native_order is None and not plan.unordered
-    filters = plan.rest is not EVERYTHING and not plan.exact
-    if not sorts and not filters and not plan.offset and plan.limit is None:
+    if is_finished(plan):
         return decoded(plan.schema, chunks)
+    sorts = plan.native_order is None and not plan.unordered
+    filters = not plan.exact
     if (filters and any(one.place and one.place.is_key for one in lookups_in(plan.rest))) or (
         sorts and not _is_simple(plan)
     ):

@@ -50,13 +50,14 @@ from pymodels.fetching import (
     tables_of,
     without_indexes,
 )
-from pymodels.finishing import decoded, finished, sliced
+from pymodels.finishing import decoded, finished, is_finished, sliced
 from pymodels.groups import CommitGroups
 from pymodels.indexing import IndexWriter
 from pymodels.keys import KeyKind, kind_named
 from pymodels.messagepack import MessagePack
 from pymodels.ordered import OrderedIndex
 from pymodels.overlays import Overlay
+from pymodels.persistence import load_chunks
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
 from pymodels.schema import Place, Schema
@@ -147,10 +148,20 @@ class KeyValueStorage(Storage):
         return decoded(plan.schema, self._chunks(plan))
 
     def run(self, plan: Plan) -> Iterator[Pair]:
-        if getattr(self.scan, "__func__", None) is not KeyValueStorage.scan:  # it has its own way
+        if not self._scans_as_usual():
             return super().run(plan)
         self.check_open()
         return finished(self, plan, self._chunks(plan))
+
+    def load_all(self, plan: Plan) -> list[Any]:
+        if not is_finished(plan) or not self._scans_as_usual():
+            return super().load_all(plan)
+        self.check_open()
+        return load_chunks(self, plan.schema, self._chunks(plan))
+
+    def _scans_as_usual(self) -> bool:
+        """Tell whether records come from nowhere but the chunks."""
+        return getattr(self.scan, "__func__", None) is KeyValueStorage.scan
 
     def _chunks(self, plan: Plan) -> Iterator[Chunk]:
         if self.page_size is not None:
@@ -163,12 +174,12 @@ class KeyValueStorage(Storage):
         self.check_open()
         return self.view()
 
-    def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
+    def _chunks_in(self, view: Any, plan: Plan) -> Iterator[Chunk]:
         if plan.most == 0:
             return iter(())
         schema, fragment = plan.schema, plan.native
         if type(fragment) in _OF_INDEXES:
-            return self._chunks_by_index(_with_indexes(view), plan)
+            return self._chunks_by_index(view, plan)
         catalog = self._catalog_for(view, schema)
         descending = plan.native_order == "descending keys"
         first = first_size(plan)
@@ -360,7 +371,10 @@ class KeyValueStorage(Storage):
 
     def _catalog_for(self, view: View, schema: Schema) -> Catalog | None:
         """Return what is known of a model's collection, and check that its keys are of one kind."""
-        catalog = self.catalog(view, schema.collection)
+        catalog = self.catalogs.get(schema.collection)
+        seen: Any = view
+        if catalog is None or catalog.stamp is None or catalog.stamp != seen.stamp:
+            catalog = self.catalog(view, schema.collection)
         if catalog is not None and catalog.record.key != schema.key.name:
             check_key_kind(catalog.record, schema, self.name)
         return catalog

@@ -94,7 +94,9 @@ class Query(Selection[M]):
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
-        return list(iter(self))
+        if self._asked.prefetch is not None:
+            return list(iter(self))
+        return self._storage.current.load_all(self.plan())
 
     def count(self) -> int:
         """Return how many records there are."""

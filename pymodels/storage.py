@@ -231,6 +231,10 @@ class Storage(Opened, ABC):
         """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
         return finish(self, plan, self.scan(plan))
 
+    def load_all(self, plan: Plan) -> list[Any]:
+        """Return the instances of all records that *plan* asks for."""
+        return list(persistence.load_each(self, plan.schema, lambda: self.run(plan)))
+
     def read_column(
         self, plan: Plan, place: Place, read: Callable[[Column], list[Any] | None]
     ) -> list[Any] | None:
