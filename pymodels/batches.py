@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.changes import Change, Delete, Expect, Patch, Put
+from pymodels.changes import Change, Delete, Expect, Inserts, Patch, Put
 from pymodels.concurrency import Turn, prepared_elsewhere
 from pymodels.errors import ModelError, OperandInvalid
 from pymodels.expectations import check_expectation
@@ -19,7 +19,9 @@ from pymodels.schema import Schema
 from pymodels.storage import Prepared
 
 if TYPE_CHECKING:
+    from pymodels.catalog import Catalog
     from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tables import Batch, IndexBatch
 
 
 def check_key(storage: KeyValueStorage, change: Change) -> None:
@@ -36,13 +38,12 @@ def check_key(storage: KeyValueStorage, change: Change) -> None:
 
 
 _SCHEMA: Final = operator.attrgetter("schema")
-_KEY: Final = operator.attrgetter("key")
-_STORED: Final = operator.attrgetter("stored")
-_EXPECT: Final = operator.attrgetter("expect")
 
 
 def schemas_of(changes: Sequence[Change]) -> AbstractSet[Schema]:
     """Return the schemas of some changes, each once."""
+    if type(changes) is Inserts:
+        return {changes.schema}
     if len(changes) == 1:
         return {changes[0].schema}
     return dict.fromkeys(map(_SCHEMA, changes)).keys()
@@ -58,21 +59,69 @@ def check_name(storage: KeyValueStorage, name: str) -> None:
         )
 
 
+def store_new(storage: KeyValueStorage, batch: Batch, change: Change) -> Catalog | None:
+    """Store a single new record, if all of its indexes have one plain entry of it.
+
+    Return what is known of its collection then; None, and nothing is done, if there is more to it.
+    """
+    if type(change) is not Put or change.expect is not Expect.ABSENT or not storage.keeps_indexes:
+        return None
+    schema, stored = change.schema, change.stored
+    target: IndexBatch = batch  # type: ignore[assignment]  # so are they, with indexes
+    catalog = storage.catalogs.get(schema.collection)
+    if catalog is None or catalog.stamp is None or catalog.stamp != target.stamp:
+        catalog = storage.catalog(target, schema.collection)
+    if catalog is None or not catalog.is_plain or not catalog.has_all_of(schema):
+        return None
+    entries = catalog.entries.read_plain(stored)
+    key = schema.key.encode(change.key)
+    if entries is None or (storage.longest_key is not None and len(key) > storage.longest_key):
+        return None
+    pairs = zip(catalog.tables, entries, strict=True)
+    if not target.insert_one(schema.table, key, stored, pairs):
+        raise key_is_taken(change)
+    return catalog
+
+
 class BatchWriter(IndexWriter):
     """Carries out one batch of changes: records first, then what the indexes say of them."""
 
     def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema] | None = None) -> bool:
         """Carry out *changes*, of records of *schemas*; tell whether the tables are others now."""
+        if len(changes) == 1:
+            if store_new(self.storage, self.batch, changes[0]) is not None:
+                self.has_changes = True
+                return True
+            (one,) = changes
+            if type(one) is Put and one.expect is Expect.ABSENT:
+                changes = Inserts(one.schema, [one.key], [one.stored])
         # Every model's indexes are known before the first change, whichever of them writes first.
         schemas = schemas or schemas_of(changes)
         for schema in schemas:
             self.know(schema)
-        inserted = self.insert(changes) if len(schemas) == 1 else None
-        if inserted is None and not self.change_at_once(changes):
+        if type(changes) is Inserts:
+            pairs = self.insert(changes)
+            if pairs is not None:
+                self.index(changes.schema, pairs)
+                return True
+        if not self.change_at_once(changes):
             for change in changes:
                 self.change(change)
-        self.index(changes, inserted)
+        self.index()
         return self.has_changes
+
+    def delete(self, schema: Schema, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take away records that are there, in the order of their keys."""
+        self.know(schema)
+        catalog = self.known[schema.collection]
+        self.batch.delete_all(schema.table, [key for key, _ in pairs])
+        self.has_changes = True
+        if catalog.unique:
+            self.update_unique(catalog, [(key, schema, stored, None) for key, stored in pairs])
+        if catalog.ordered:
+            gone, _ = catalog.entries.read_all(pairs)
+            self.put_entries(catalog, schema.collection, gone, [[] for _ in gone], set())
+        self.index()
 
     def write_overlays(self, overlays: Sequence[Overlay], since: int | None) -> None:
         """Store what a transaction made of records, if all that it found is as it was.
@@ -88,7 +137,7 @@ class BatchWriter(IndexWriter):
             if overlay.changed:
                 self.know(overlay.schema)
                 self.replace(overlay)
-        self.index((), None)
+        self.index()
 
     def commit(self) -> None:
         """Make it true; what only asserts leaves the revision as it was."""
@@ -101,22 +150,16 @@ class BatchWriter(IndexWriter):
             for catalog in self.known.values():
                 catalog.stamp = stamp
 
-    def insert(self, changes: Sequence[Change]) -> list[tuple[bytes, bytes]] | None:
+    def insert(self, changes: Inserts) -> list[tuple[bytes, bytes]] | None:
         """Store records of one model all at once, if all of them are new; return the pairs."""
-        if len(changes) == 1:
-            return self.insert_one(changes[0])
-        if (
-            not self.storage.keeps_indexes
-            or set(map(type, changes)) != {Put}
-            or set(map(_EXPECT, changes)) != {Expect.ABSENT}
-        ):
+        if not self.storage.keeps_indexes:
             return None
-        schema, longest = changes[0].schema, self.storage.longest_key
+        schema, longest = changes.schema, self.storage.longest_key
         encode = schema.key.encode
-        keys = list(map(encode, map(_KEY, changes)))
+        keys = list(map(encode, changes.keys))
         if longest is not None and max(map(len, keys)) > longest:
             return None
-        pairs = list(zip(keys, map(_STORED, changes), strict=True))
+        pairs = list(zip(keys, changes.stored, strict=True))
         if not all(map(operator.lt, keys, itertools.islice(keys, 1, None))):
             if len(set(keys)) < len(keys):
                 return None
@@ -124,20 +167,6 @@ class BatchWriter(IndexWriter):
         taken = self.batch.insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))
-        self.has_changes = True
-        return pairs
-
-    def insert_one(self, change: Change) -> list[tuple[bytes, bytes]] | None:
-        """Do what ``insert`` does, of a single record."""
-        if type(change) is not Put or change.expect is not Expect.ABSENT:
-            return None
-        schema, longest = change.schema, self.storage.longest_key
-        key, stored = schema.key.encode(change.key), change.stored
-        if not self.storage.keeps_indexes or (longest is not None and len(key) > longest):
-            return None
-        pairs, batch = [(key, stored)], self.batch
-        if batch.insert(schema.table, pairs) is not None:
-            raise key_is_taken(change)
         self.has_changes = True
         return pairs
 
@@ -193,6 +222,11 @@ class BatchWriter(IndexWriter):
         encode, known = schema.key.encode, self.known[schema.collection]
         is_indexed = overlay.names is None or not known.names.isdisjoint(overlay.names)
         puts: list[tuple[bytes, bytes]] = []
+        if not is_indexed:  # nothing is new or gone, so that the order of keys gains nothing
+            puts = list(zip(map(encode, overlay.changed), overlay.changed.values(), strict=True))
+            self.batch.put_all(schema.table, puts)
+            self.has_changes = True
+            return
         for key, after in overlay.changed.items():
             packed, before = encode(key), found[key]
             if after is not None:
@@ -200,9 +234,7 @@ class BatchWriter(IndexWriter):
             elif before is not None:
                 self.batch.delete(schema.table, packed)
                 self.has_changes = True
-            if is_indexed and (
-                before is None or after is None or known.concerns_indexes(before, after)
-            ):
+            if before is None or after is None or known.concerns_indexes(before, after):
                 self.moves[schema.collection, packed] = [schema, before, after]
         if puts:
             puts.sort()

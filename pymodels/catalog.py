@@ -45,6 +45,11 @@ class Catalog:
         return all(index.ready for index in self.ordered)
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether each record has one entry in each index, and nothing is to be asked of it."""
+        return self.is_ready and not self.unique and self.entries.is_plain
+
+    @cached_property
     def tables(self) -> tuple[str, ...]:
         """The tables of the ordered indexes."""
         return tuple(table_of(self.name, index) for index in self.ordered)

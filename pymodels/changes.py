@@ -7,9 +7,9 @@ otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import msgspec
 
@@ -44,6 +44,45 @@ class Put(msgspec.Struct, frozen=True, gc=False):
     key: Any
     stored: Any
     expect: Expectation = Expect.ANYTHING
+
+
+class Inserts(Sequence[Put]):
+    """Puts of new records of one model, whose keys and stored forms are at hand as lists.
+
+    >>> from pymodels import Model
+    >>> class Person(Model): ...
+    >>> inserts = Inserts(Person.__schema__, ["a", "b"], [b"1", b"2"])
+    >>> len(inserts), inserts[1].key, [put.stored for put in inserts]
+    (2, 'b', [b'1', b'2'])
+    """
+
+    __slots__ = ("_puts", "keys", "schema", "stored")
+
+    def __init__(self, schema: Schema, keys: list[Any], stored: list[Any]) -> None:
+        self.schema = schema
+        self.keys = keys
+        self.stored = stored
+        self._puts: list[Put] | None = None
+
+    def _each(self) -> list[Put]:
+        if self._puts is None:
+            schema, absent = self.schema, Expect.ABSENT
+            pairs = zip(self.keys, self.stored, strict=True)
+            self._puts = [Put(schema, key, stored, absent) for key, stored in pairs]
+        return self._puts
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Put]:
+        return iter(self._each())
+
+    @overload
+    def __getitem__(self, at: int) -> Put: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Put]: ...
+    def __getitem__(self, at: int | slice) -> Put | list[Put]:
+        return self._each()[at]
 
 
 class Patch(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,9 @@ from pymodels.kinds import Kind
 from pymodels.schema import FieldInfo, Schema
 
 Raw = msgspec.Raw
+
+Remake: TypeAlias = Callable[[Any, Any, set[str]], Any]
+"""See ``Codec.remaker``."""
 
 
 class Codec(ABC):
@@ -62,6 +65,15 @@ class Codec(ABC):
         """Return what ``difference`` does, and *stored* with that set."""
         found = self.difference(schema, stored, instance)
         return found, self.apply(stored, Patch(schema, key, found)) if found else stored
+
+    def remaker(self, schema: Schema) -> Remake | None:
+        """Return a function from a record and an instance to what saving makes of the record.
+
+        The record itself, if nothing is different; None, if ``changed`` has to tell, because the
+        record may hold more than the model does. The stored names of fields that may be different
+        are added to the set. Without such a function, ``changed`` tells of all records.
+        """
+        return None
 
     @abstractmethod
     def apply(self, stored: Any, patch: Patch) -> Any:

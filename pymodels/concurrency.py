@@ -56,6 +56,23 @@ class WriteLock:
         self._writer = threading.get_ident()
         return Turn(self, lock)
 
+    def try_enter(self) -> threading.Lock | None:
+        """Take the turn for a batch that is written in one go; None, if somebody else writes.
+
+        What is returned is for ``leave``.
+        """
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            return None
+        self._writer = threading.get_ident()
+        return lock
+
+    def leave(self, lock: threading.Lock) -> None:
+        """End the turn that ``try_enter`` gave."""
+        if lock is self._lock:  # else a parent process took it
+            self._writer = None
+            lock.release()
+
     def _after_fork(self) -> None:
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._writer = None

@@ -96,6 +96,15 @@ class EntryReader:
             [frozenset(known) for known in index.codes or (b"",) * len(index.places)]
             for index in indexes
         ]
+        # With what byte the only entry of a record begins, where nothing else is to be noted of it.
+        self._plain = (
+            [
+                (operator.attrgetter(position[index.parts[0].path[0]]), known[0])
+                for index, known in zip(indexes, self._known, strict=True)
+            ]
+            if all(is_plain(index) for index in indexes)
+            else None
+        )
         self._single = [
             _values(index.parts[0], position[index.parts[0].path[0]])
             if is_simple(index) and not index.where
@@ -118,6 +127,32 @@ class EntryReader:
                 spread.add(number)
             found.append(sorted([(entry, key) for entry in entries]))
         return found, spread
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether ``read_plain`` may have an answer."""
+        return self._plain is not None
+
+    def read_plain(self, stored: bytes) -> list[bytes] | None:
+        """Return a record's only entry in each index, if that is all that there is to it.
+
+        None, if a record may have several or none in one of the indexes, or if this one has a value
+        of another family than all before.
+        """
+        if self._plain is None:
+            return None
+        try:
+            record = self._probe(stored)
+            found: list[bytes] = []
+            for get, known in self._plain:
+                value = get(record)
+                entry = ENCODERS[type(value)](value)
+                if entry[0] not in known:
+                    return None
+                found.append(entry[:LONGEST])
+        except (msgspec.DecodeError, KeyError):
+            return None
+        return found
 
     def read_all(
         self, pairs: Sequence[tuple[bytes, bytes]]
@@ -192,6 +227,11 @@ def is_simple(index: OrderedIndex) -> bool:
     """Tell whether an entry is one whole value of a field, so that it shows all of it."""
     (first, *others) = index.parts
     return not others and first.form == WHOLE and len(first.path) == 1
+
+
+def is_plain(index: OrderedIndex) -> bool:
+    """Tell whether each record has one entry, made of a whole value as it is."""
+    return is_simple(index) and not index.where and index.parts[0].reading == PLAIN
 
 
 def _only_where(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pymodels.batches import BatchWriter, schemas_of
+from pymodels.batches import BatchWriter, schemas_of, store_new
 from pymodels.errors import StorageError
 from pymodels.tables import IndexBatch, records_table, table_of, unique_table
 
@@ -57,17 +57,17 @@ class CommitGroups:
     def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema]) -> None:
         """Write one batch, of records of *schemas*, with all that wait when its turn comes."""
         lock = self._storage.write_lock
-        turn = lock.try_acquire()
-        if turn is not None and not self._queue:
+        alone = None if self._queue else lock.try_enter()
+        if alone is not None:
             try:
                 self._write_alone(changes, schemas)
             finally:
-                turn.release()
+                lock.leave(alone)
             return
         mine = _Waiting(changes)
         self._queue.append(mine)
         try:
-            turn = turn or lock.acquire()
+            turn = lock.acquire()
         except BaseException:
             mine.is_withdrawn = True
             raise
@@ -91,12 +91,18 @@ class CommitGroups:
     def _write_alone(self, changes: Sequence[Change], schemas: AbstractSet[Schema]) -> None:
         storage = self._storage
         storage.settle(schemas)
-        writer = BatchWriter(storage, storage.batch())
+        batch: Any = storage.batch()
         try:
+            known = store_new(storage, batch, changes[0]) if len(changes) == 1 else None
+            if known is not None:
+                batch.commit()
+                known.stamp = batch.stamp
+                return
+            writer = BatchWriter(storage, batch)
             writer.write(changes, schemas)
             writer.commit()
         except BaseException:
-            writer.batch.rollback()
+            batch.rollback()
             raise
 
     def _write_all(self, group: Sequence[_Waiting]) -> None:

@@ -233,6 +233,15 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         changed.update(pairs)
         return None
 
+    def insert_one(
+        self, table: str, key: bytes, value: bytes, entries: Iterable[tuple[str, bytes]]
+    ) -> bool:
+        if self.insert(table, ((key, value),)) is not None:
+            return False
+        for index, entry in entries:
+            self.add(index, ((entry, key),))
+        return True
+
     def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self.changes.setdefault(table, {}).update(pairs)
 
@@ -276,6 +285,9 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
 
     def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, True))
+
+    def delete_all(self, table: str, keys: Sequence[bytes]) -> None:
+        self.changes.setdefault(table, {}).update(dict.fromkeys(keys))
 
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._entries.setdefault(table, {}).update(dict.fromkeys(pairs, False))

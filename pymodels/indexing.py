@@ -54,13 +54,13 @@ class IndexWriter:
         self.stamp = self.batch.stamp if storage.keeps_indexes else None
 
     def index(
-        self, changes: Sequence[Change], inserted: Sequence[tuple[bytes, bytes]] | None
+        self, schema: Schema | None = None, inserted: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
-        """Tell the indexes of records that were changed, or *inserted* as new ones."""
+        """Tell the indexes of records that were changed, or *inserted* as new ones of *schema*."""
         for collection, catalog in self.known.items():
             if catalog.unique or catalog.ordered:
-                if inserted is not None:
-                    self.index_new(catalog, changes[0].schema, inserted)
+                if schema is not None:
+                    self.index_new(catalog, schema, inserted)
                 else:
                     self.index_moved(catalog, collection)
                 if self.has_changes and not catalog.is_ready:

@@ -33,6 +33,7 @@ from pymodels.bykey import ByKey, UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.changes import Change, Put
 from pymodels.choosing import choose
+from pymodels.clearing import delete_found
 from pymodels.columns import Column, column_of
 from pymodels.concurrency import WriteLock
 from pymodels.conditions import Condition, Lookup
@@ -386,16 +387,16 @@ class KeyValueStorage(Storage):
     # --- writing ----------------------------------------------------------------------------
 
     def write(self, changes: Sequence[Change]) -> None:
-        if not changes or not self.groups_commits:
-            if changes:
-                self.prepare(changes).commit()
-            else:
-                self.check_writable()
+        if self.closed or self.read_only or not changes:
+            self.check_writable()
             return
-        self.check_writable()
-        schemas = schemas_of(changes)
-        self._check_names(schemas)
-        self._groups.write(changes, schemas)
+        if self.groups_commits:
+            schemas = {changes[0].schema} if len(changes) == 1 else schemas_of(changes)
+            if not self._settled.keys() >= schemas:
+                self._check_names(schemas)
+            self._groups.write(changes, schemas)
+        else:
+            self.prepare(changes).commit()
 
     def prepare(self, changes: Sequence[Change]) -> Prepared:
         self.check_writable()
@@ -423,7 +424,7 @@ class KeyValueStorage(Storage):
 
     def _check_names(self, schemas: AbstractSet[Schema]) -> None:
         for schema in schemas:
-            if schema.collection not in self.catalogs:
+            if schema not in self._settled:
                 check_name(self, schema.collection)
 
     def settle(self, schemas: AbstractSet[Schema]) -> None:
@@ -517,6 +518,19 @@ class KeyValueStorage(Storage):
             raise
         prepared.commit()
         return len(changes)
+
+    def delete_found(self, plan: Plan) -> int | None:
+        if not self.keeps_indexes:
+            return None
+        self.check_writable()
+        prepared = self._begin()
+        try:
+            count = delete_found(self, plan, self._chunks_in(prepared.batch, plan), prepared)
+        except BaseException:
+            prepared.rollback()
+            raise
+        prepared.commit()
+        return count
 
     def compose(
         self, gather: Callable[[Callable[[Plan], Iterable[Pair]]], Sequence[Change]]

@@ -15,8 +15,8 @@ from uuid import UUID
 import msgspec
 
 from pymodels.changes import Patch, StoredPath
-from pymodels.codecs import Codec, check_result, fitted, reason_of, unfit_result
-from pymodels.comparing import Compare, comparison
+from pymodels.codecs import Codec, Remake, check_result, fitted, reason_of, unfit_result
+from pymodels.comparing import Compare, comparison, is_comparable, remaker
 from pymodels.errors import ValidationError
 from pymodels.expressions import ListChange, changed_members, evaluate
 from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in
@@ -27,6 +27,7 @@ from pymodels.values import ABSENT, order_key
 Raw = msgspec.Raw
 
 _ANY: Final = Open()
+_UNKNOWN: Final[Any] = object()
 
 # The codes of the extension types in open places. They are part of the file format.
 _DECIMAL, _UUID, _DATE, _TIME, _DURATION, _SET, _TUPLE = range(1, 8)
@@ -195,26 +196,20 @@ class MessagePack(Codec):
         self, schema: Schema, stored: bytes, instance: Any
     ) -> tuple[dict[StoredPath, Any], bytes | None]:
         """Return what is to be set, and what becomes of the record, if that is known."""
-        compare = self._comparison(schema)
+        compare = schema.cache.get((type(self), "comparison"), _UNKNOWN)
+        if compare is _UNKNOWN:
+            compare = comparison(self, schema) if is_comparable(schema) else None
+            schema.cache[type(self), "comparison"] = compare
         if compare is not None:
-            made = self._encoder.encode(instance)
-            if made == stored:
-                return {}, stored
             try:
-                found, is_made = compare(stored, made)
+                return cast("Compare", compare)(stored, instance)
             except msgspec.DecodeError:
                 pass
-            else:
-                return found, stored if not found else made if is_made else None
         found = self._any_difference(schema, stored, instance)
         return found, None if found else stored
 
-    def _comparison(self, schema: Schema) -> Compare | None:
-        try:
-            compare: Compare | None = schema.cache[type(self), "comparison"]
-        except KeyError:
-            compare = schema.cache[type(self), "comparison"] = comparison(self, schema)
-        return compare
+    def remaker(self, schema: Schema) -> Remake | None:
+        return remaker(self, schema) if is_comparable(schema) else None
 
     def _any_difference(
         self, schema: Schema, stored: bytes, instance: Any

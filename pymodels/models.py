@@ -12,6 +12,7 @@ from pymodels import persistence, soundness
 from pymodels.declaring import ModelMeta
 from pymodels.errors import RecordNotFound, UsageError
 from pymodels.fields import Key
+from pymodels.hooks import Hooks
 from pymodels.lookups import nearest
 from pymodels.references import forget_related, keys_in
 from pymodels.storage import Opened, Storage, resolve
@@ -42,7 +43,7 @@ class _State:
     __slots__ = ("__weakref__", "_pk", "_related", "_storage", "_stored")
 
 
-class Model(_State, _Struct, metaclass=ModelMeta):
+class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
     """A record. Subclasses declare its fields, and are used with any storage.
 
     Class keywords, or the attributes of a nested ``class Meta``:
@@ -159,7 +160,8 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         """
         if not isinstance(storage, Opened):
             storage = self._target(storage)
-        persistence.save([self], storage, check=check, replace=replace)
+        if replace or not persistence.save_new(self, storage):
+            persistence.save([self], storage, check=check, replace=replace)
         return self
 
     def save_as(
@@ -206,7 +208,7 @@ class Model(_State, _Struct, metaclass=ModelMeta):
         fresh = target.loader(schema)(self._pk, stored)
         for info in schema.fields.values():
             setattr(self, info.name, info.held(fresh))
-        target.remember(self)
+        target.remember((self,))
         forget_related(self)
         self._stored = stored
         return self
@@ -219,18 +221,6 @@ class Model(_State, _Struct, metaclass=ModelMeta):
                 f"{self!r} is new and belongs to no storage yet: save(storage) says where"
             )
         return self._storage
-
-    def before_save(self) -> None:
-        """Called before the record is checked and stored; for a subclass to override."""
-
-    def after_save(self, created: bool) -> None:
-        """Called after the record was stored, *created* or changed; for a subclass to override."""
-
-    def before_delete(self) -> None:
-        """Called before the record is deleted; for a subclass to override."""
-
-    def after_delete(self) -> None:
-        """Called after the record was deleted; for a subclass to override."""
 
     # --- looking at it ----------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels.changes import Change, Delete, Expect, Expectation, Patch, Put, Revision
@@ -40,6 +41,12 @@ class Overlay:
         elif self.names is not None:
             for path in (*change.set, *change.unset, *change.operations):
                 self.names.add(path[0])
+
+    def replace(self, records: Mapping[Any, Any], names: AbstractSet[str]) -> None:
+        """Note what became of records that are there, of which only these fields were changed."""
+        self.changed.update(records)
+        if self.names is not None:
+            self.names |= names
 
 
 def changes_in(overlays: Iterable[Overlay], codec: Codec) -> list[Change]:

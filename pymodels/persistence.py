@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
-from pymodels.changes import Delete, Expect, Expectation, Patch, Put
+from pymodels.active import ACTIVE
+from pymodels.changes import Delete, Expect, Expectation, Inserts, Patch, Put
 from pymodels.errors import Unsupported, ValidationError
+from pymodels.hooks import Hooks
 from pymodels.kinds import Open, convert
 from pymodels.planning import Pair, matcher
 from pymodels.references import forget_related, keys_in
+from pymodels.resaving import save_again
 from pymodels.schema import FieldInfo, Schema
 from pymodels.soundness import quick_test, validate
 
@@ -86,6 +89,26 @@ def load_chunks(
     return found
 
 
+def load_by_key(
+    storage: Storage, schema: Schema, pairs: Iterable[tuple[Any, Any | None]]
+) -> dict[Any, Any]:
+    """Return the instances of *pairs* by key, without those of which nothing is stored."""
+    codec, home = storage.codec, storage.home
+    decode, errors = codec.decoder(schema), codec.errors
+    loaded: dict[Any, Any] = {}
+    for key, stored in pairs:
+        if stored is None:
+            continue
+        try:
+            loaded[key] = instance = decode(stored)
+        except errors as error:
+            raise codec.invalid(schema, key, stored, error) from error
+        instance._pk = key
+        instance._stored = stored
+        instance._storage = home
+    return loaded
+
+
 def _check_view(storage: Storage, schema: Schema, key: Any, stored: Any) -> None:
     """Raise ``ValidationError`` if a record to be stored would not be one of the view's."""
     if storage.belongs(schema, key, stored):
@@ -115,13 +138,31 @@ def save(
     *unknown* are undeclared fields of a new record, for a copy to take along.
     """
     target = storage.current
-    home, schema = target.home, None
-    for instance in instances:
-        if instance._schema is not schema:
-            schema = instance._schema
-            if home.supported.get(schema) is not schema.indexes:
-                check_supported(schema, home)
-        instance.before_save()
+    home = target.home
+    kinds: set[Any] = {type(instances[0])} if len(instances) == 1 else set(map(type, instances))
+    is_asked = is_told = False
+    for kind in kinds:
+        schema = kind._schema
+        if home.supported.get(schema) is not schema.indexes:
+            check_supported(schema, home)
+        is_asked = is_asked or kind.before_save is not Hooks.before_save
+        is_told = is_told or kind.after_save is not Hooks.after_save
+    if is_asked:
+        for instance in instances:
+            instance.before_save()
+    if target is not home and instances and not (check or unknown):
+        count = save_again(instances, target)
+        if count is not None:
+            for instance in instances if is_told else ():
+                instance.after_save(False)
+            return count
+    if len(kinds) == 1 and not (replace or unknown):
+        inserts = _inserts(instances, target.codec)
+        if inserts is not None:
+            _insert(inserts, instances, target, home)
+            for instance in instances if is_told else ():
+                instance.after_save(True)
+            return len(inserts)
     prepared = _prepare(
         instances, target, home, check=check, replace=replace, unknown=unknown or {}
     )
@@ -132,21 +173,84 @@ def save(
         target.write(changes)
     else:
         target.check_writable()
-    is_kept = target is home  # else it can be taken back, with the state of the instances
+    if target is not home:  # it can be taken back, with the state of the instances
+        target.remember(instances)
     for instance, change in zip(instances, prepared, strict=True):
-        if change is None:
-            continue
-        if not is_kept:
-            target.remember(instance)
         if type(change) is Put:
-            instance._pk = change.key
+            if instance._pk is None:
+                instance._pk = change.key
             instance._stored = change.stored
             instance._storage = home
         elif type(change) is Patch and change.made is not None:
             instance._stored = change.made[1]
-    for instance, change in zip(instances, prepared, strict=True):
-        instance.after_save(type(change) is Put)
+    if is_told:
+        for instance, change in zip(instances, prepared, strict=True):
+            instance.after_save(type(change) is Put)
     return len(changes)
+
+
+def _inserts(instances: Sequence[Any], codec: Codec) -> Inserts | None:
+    """Return how to store instances of one model, if all are new and ask for nothing more."""
+    schema: Schema = instances[0]._schema
+    if schema.fill or schema.must is not conditions.EVERYTHING:
+        return None
+    is_fine, encode = schema.cache.get(codec) or _test_and_encoder(schema, codec)
+    keys: list[Any] = []
+    stored: list[Any] = []
+    # All that one instance needs is done while it is at hand: it may be one of many thousands.
+    for instance in instances:
+        if instance._stored is not None:
+            return None
+        if not is_fine(instance):
+            validate(instance)
+        key = instance._pk
+        keys.append(_new_key(schema) if key is None else key)
+        stored.append(encode(instance))
+    return Inserts(schema, keys, stored)
+
+
+def _insert(inserts: Inserts, instances: Sequence[Any], target: Storage, home: Storage) -> None:
+    target.write(inserts)
+    if target is not home:
+        target.remember(instances)
+    for instance, key, stored in zip(instances, inserts.keys, inserts.stored, strict=True):
+        if instance._pk is None:
+            instance._pk = key
+        instance._stored = stored
+        instance._storage = home
+
+
+def save_new(instance: Any, storage: Storage) -> bool:
+    """Do what ``save`` does of a new instance, where nothing but storing is to be done; tell so.
+
+    It is what is saved most, alone and often: each call less counts.
+    """
+    kind, schema = type(instance), instance._schema
+    if (
+        instance._stored is not None
+        or storage.is_transaction
+        or ACTIVE.get()
+        or schema.fill
+        or schema.must is not conditions.EVERYTHING
+        or storage.supported.get(schema) is not schema.indexes
+        or kind.before_save is not Hooks.before_save
+    ):
+        return False
+    codec = storage.codec
+    is_fine, encode = schema.cache.get(codec) or _test_and_encoder(schema, codec)
+    if not is_fine(instance):
+        validate(instance)
+    key = instance._pk
+    if key is None:
+        key = _new_key(schema)
+    stored = encode(instance)
+    storage.write((Put(schema, key, stored, Expect.ABSENT),))
+    instance._pk = key
+    instance._stored = stored
+    instance._storage = storage
+    if kind.after_save is not Hooks.after_save:
+        instance.after_save(True)
+    return True
 
 
 def check_supported(schema: Schema, home: Storage) -> None:
@@ -178,7 +282,6 @@ def _prepare(
     is_fine: Callable[[Any], bool] = bool
     encode: Callable[[Any], Any] = bytes
     is_simple = False
-    # All that one instance needs is done while it is at hand: it may be one of many thousands.
     for instance in instances:
         if instance._schema is not schema:
             schema = instance._schema
@@ -303,7 +406,7 @@ def delete(instance: Any, storage: Storage, *, check: bool) -> None:
     expect: Expectation = target.expectation(instance._stored) if check else Expect.PRESENT
     target.check_writable()
     deleting.delete_all(target, [Delete(instance._schema, instance._pk, expect)])
-    target.remember(instance)
+    target.remember((instance,))
     forget_related(instance)
     instance._stored = None
     instance._storage = None

@@ -178,7 +178,14 @@ class Schema:
         """
         if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
             raise UsageError(f"{asker} takes a list of keys, not {keys!r}")
-        return list(dict.fromkeys(map(self.check_key, keys)))
+        given = list(keys)
+        if (
+            self.key.type is not str
+            or set(map(type, given)) != {str}
+            or not (all(given) and all(map(str.isascii, given)))
+        ):  # else nothing has to be asked of them one by one
+            given = list(map(self.check_key, given))
+        return list(dict.fromkeys(given))
 
     def check_key(self, key: Any) -> Any:
         """Return *key*, or the key of the instance that it is; raise ``OperandInvalid`` if neither.

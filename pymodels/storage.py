@@ -11,10 +11,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import conditions, persistence, rewriting
+from pymodels.active import ACTIVE
 from pymodels.capabilities import Capability
 from pymodels.changes import Change, Delete, Revision, StoredPath
 from pymodels.codecs import Codec
@@ -46,9 +46,6 @@ D = TypeVar("D")
 
 _MISSING: Final[Any] = object()
 
-ACTIVE: Final[ContextVar[tuple[Transaction, ...]]] = ContextVar("pymodels_transactions", default=())
-"""The open transactions of this thread or task, innermost last."""
-
 
 class Opened:
     """What every storage is; asking that of a plain class is quicker than of an abstract one."""
@@ -66,6 +63,7 @@ class Storage(Opened, ABC):
     codec: Codec = MessagePack()
     query_class: ClassVar[type[Query[Any]] | None] = None
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    is_transaction: ClassVar[bool] = False
     may_declare: ClassVar[frozenset[Capability]] = frozenset()
     """What a storage declares besides with some settings only, in its own ``capabilities``."""
 
@@ -187,8 +185,15 @@ class Storage(Opened, ABC):
     def check_change(self, change: Change) -> None:
         """Raise what the engine would, if it can never hold this change: transactions ask early."""
 
-    def remember(self, instance: Any) -> None:
-        """Note the state of an instance before it changes; only a transaction needs that."""
+    def remember(self, instances: Iterable[Any]) -> None:
+        """Note the state of instances before it changes; only a transaction needs that."""
+
+    def overlay(self, schema: Schema) -> Overlay | None:
+        """Return what is known of a model's collection as long as nobody else writes to it.
+
+        Only a transaction knows such things: what it found is looked at again when it ends.
+        """
+        return None
 
     def query(self, model: type[M], *, allow_scan: bool = True) -> Query[M]:
         """Return the query of all records of *model*, of the backend's own class."""
@@ -337,10 +342,10 @@ class Storage(Opened, ABC):
         found = target.read(schema, wanted)
         if None in found:
             target.check_key_kind(schema)
-        pairs = [pair for pair in zip(wanted, found, strict=True) if pair[1] is not None]
+        pairs: Iterable[Pair] = zip(wanted, found, strict=True)
         if schema.must is not conditions.EVERYTHING:
-            pairs = [pair for pair in pairs if target.belongs(schema, *pair)]
-        return {one._pk: one for one in persistence.load_each(target, schema, lambda: pairs)}
+            pairs = [(k, v) for k, v in pairs if v is not None and target.belongs(schema, k, v)]
+        return persistence.load_by_key(target, schema, pairs)
 
     def save_all(self, instances: Iterable[Model], *, replace: bool = False) -> int:
         """Save new, changed and unchanged instances in one batch; return how many were written.

@@ -250,8 +250,19 @@ class IndexBatch(Batch, IndexView, Protocol):
         If there is one, it need not have stored anything.
         """
 
+    def insert_one(
+        self, table: str, key: bytes, value: bytes, entries: Iterable[tuple[str, bytes]]
+    ) -> bool:
+        """Store one new pair and its *entries*, each with its index; do nothing if it is there.
+
+        Tell whether it is new.
+        """
+
     def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Store pairs, which are in the order of their keys, in place of what may be there."""
+        """Store pairs, in any order, in place of what may be there."""
+
+    def delete_all(self, table: str, keys: Sequence[bytes]) -> None:
+        """Remove *keys*, as far as they are there."""
 
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Take pairs of entry and key out of an index, as far as they are there."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pymodels import conditions
+from pymodels.active import ACTIVE
 from pymodels.changes import Change, Delete, Expect, Patch, Put
 from pymodels.concurrency import prepared_elsewhere
 from pymodels.errors import Conflict, DuplicateKey, TransactionError
@@ -23,7 +24,7 @@ from pymodels.keys import KeyKind
 from pymodels.overlays import DELETED, UNCHANGED, Overlay, changes_in
 from pymodels.planning import Pair, Plan, execute, matcher, sort_key
 from pymodels.schema import Schema
-from pymodels.storage import ACTIVE, Prepared, Storage, ended
+from pymodels.storage import Prepared, Storage, ended
 from pymodels.values import ABSENT
 
 
@@ -36,6 +37,7 @@ class Transaction(Storage):
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset({"transactions"})
+    is_transaction = True
 
     def __init__(self, base: Storage) -> None:
         super().__init__(name=base.name, read_only=base.read_only)
@@ -46,7 +48,7 @@ class Transaction(Storage):
         self.state = "open"
         self._overlays: dict[str, Overlay] = {}
         self._unique: dict[int, Change] = {}
-        self._before: dict[int, tuple[Any, tuple[Any, Any, Any]]] = {}
+        self._before: list[tuple[Any, Any, Any, Any]] = []  # instances, with what they were
         self._prepared: Prepared | None = None
         self._since = base.stamp
 
@@ -151,8 +153,7 @@ class Transaction(Storage):
             self._restore()
             raise
         if isinstance(self.base, Transaction):
-            for identity, state in self._before.items():
-                self.base._before.setdefault(identity, state)
+            self.base._before += self._before
         self.state = "committed"
         self._before.clear()
 
@@ -169,13 +170,11 @@ class Transaction(Storage):
         if self.state in ("open", "prepared"):
             self.rollback()
 
-    def remember(self, instance: Any) -> None:
-        self._before.setdefault(
-            id(instance), (instance, (instance._pk, instance._stored, instance._storage))
-        )
+    def remember(self, instances: Iterable[Any]) -> None:
+        self._before += [(one, one._pk, one._stored, one._storage) for one in instances]
 
     def _restore(self) -> None:
-        for instance, (pk, stored, storage) in self._before.values():
+        for instance, pk, stored, storage in reversed(self._before):
             instance._pk, instance._stored, instance._storage = pk, stored, storage
         self._before.clear()
 
@@ -183,8 +182,12 @@ class Transaction(Storage):
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[Any | None]:
         self._check_usable()
-        overlay = self._overlay(schema)
+        overlay = self.overlay(schema)
         changed, found = overlay.changed, overlay.found
+        if not found:  # so that nothing was changed
+            there = self.base.read(schema, keys)
+            found.update(zip(keys, there, strict=True))
+            return there
         unknown = [key for key in keys if key not in changed and key not in found]
         if unknown:
             found.update(zip(unknown, self.base.read(schema, unknown), strict=True))
@@ -201,7 +204,7 @@ class Transaction(Storage):
         return pairs
 
     def _merged(self, plan: Plan) -> Iterator[Pair]:
-        overlay = self._overlay(plan.schema)
+        overlay = self.overlay(plan.schema)
         changed = dict(overlay.changed)  # others may be written before all of these are asked for
         end = None if plan.most is None else plan.skip + plan.most + len(changed)
         below = self.base.plan(
@@ -253,7 +256,7 @@ class Transaction(Storage):
             for change in changes:
                 schema, key = change.schema, change.key
                 if overlay is None or overlay.schema is not schema:
-                    overlay = self._overlay(schema)
+                    overlay = self.overlay(schema)
                     if schema.unique:  # the storage below is to know, whichever model is met first
                         unique = Patch(schema, key, expect=Expect.ANYTHING)
                         self._unique[id(schema)] = unique
@@ -301,7 +304,7 @@ class Transaction(Storage):
 
     def _check_unique(self, schema: Schema, key: Any) -> None:
         """Refuse at once what the commit would refuse: a unique value that another record has."""
-        stored = self._overlay(schema).changed.get(key)
+        stored = self.overlay(schema).changed.get(key)
         for index in schema.unique if stored is not DELETED else ():
             try:
                 record = self.codec.probe(schema, index.fields)(stored)
@@ -322,7 +325,7 @@ class Transaction(Storage):
         mine = {name: one.schema.key for name, one in self._overlays.items() if one.changed}
         return {**self.base.collections(), **mine}
 
-    def _overlay(self, schema: Schema) -> Overlay:
+    def overlay(self, schema: Schema) -> Overlay:
         found = self._overlays.get(schema.collection)
         if found is None:
             found = self._overlays[schema.collection] = Overlay(schema)

@@ -236,3 +236,75 @@ def test_a_few_rare_records_are_not_looked_for_in_the_order_of_an_index(
     explanation = few.explain()
     assert explanation.read == 30
     assert [thing.number for thing in few] == [29, 28, 27, 26, 25]
+
+
+class Rich(Model):
+    """A record with an index of each kind."""
+
+    number: Field[int] = Field(index=True)
+    name: Field[str] = Field(unique=True)
+    tags: Field[list[str]] = Field(default_factory=list, index=True)
+    text: Field[str] = Field(default="", index="trigram")
+    size: Field[float] = Field(default=0.0, index="column")
+
+    class Meta:
+        """What is not of one field alone."""
+
+        indexes = (
+            {"fields": ("number", "name")},
+            {"fields": "text", "where": {"number__gte": 5}},
+        )
+
+
+@pytest.mark.parametrize(
+    "lookups",
+    [
+        {"number": 3},
+        {"number__lt": 4},
+        {"number__in": [1, 3, 11]},
+        {"tags__contains": "t1"},
+        {"text__contains": "word 7"},
+        {"size__gt": 20.0},
+        {"name": "n5"},
+        {"name__endswith": "3", "number": 3},
+        {"pk__startswith": "01"},
+        {"pk": "017"},
+        {"number": 77},
+        {},
+    ],
+)
+def test_deleting_by_a_filter_leaves_indexes_of_what_is_left(
+    storage: KeyValueStorage, lookups: dict[str, Any]
+) -> None:
+    made = [
+        Rich(
+            pk=f"{at:03}",
+            number=at % 10,
+            name=f"n{at}",
+            tags=[f"t{at % 3}", f"t{at % 2}"],
+            text=f"word {at}",
+            size=float(at),
+        )
+        for at in range(40)
+    ]
+    storage.save_all(made)
+    gone = {one.pk for one in Rich.objects(storage).where(**lookups)}
+    assert Rich.objects(storage).where(**lookups).delete() == len(gone)
+    left = [one for one in made if one.pk not in gone]
+    assert [one.pk for one in Rich.objects(storage)] == [one.pk for one in left]
+    assert storage.check()
+    by_number = [one.pk for one in Rich.objects(storage).where(number=3)]
+    assert by_number == [one.pk for one in left if one.number == 3]
+    again = [Rich(pk=f"new {one.pk}", number=one.number, name=one.name) for one in made]
+    assert storage.save_all([one for one in again if one.pk[4:] in gone]) == len(gone)
+    assert storage.check()
+
+
+def test_deleting_a_page_leaves_the_other_pages(storage: KeyValueStorage) -> None:
+    fill(storage, 200)
+    Thing(pk="z", number=100).save(storage)
+    assert Thing.objects(storage).where(number=7)[:1].delete() == 1
+    assert [one.pk for one in Thing.objects(storage).where(number=7)] == ["000107"]
+    assert Thing.objects(storage).order_by("-number")[1:3].delete() == 2
+    assert [one.pk for one in Thing.objects(storage).where(number__gte=99)] == ["z"]
+    assert storage.check()

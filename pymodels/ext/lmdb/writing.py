@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lmdb
@@ -22,7 +22,12 @@ class WriteBatch(Snapshot):
         self._made: dict[str, Any] = {}
         self._done = False
         self._shared = shared
-        self._begin()
+        self._opened = shared.opened
+        try:
+            self._transaction = begun = shared.handle.begin(write=True)
+            self._stamp: int | None = begun.id() - 1
+        except lmdb.Error as error:
+            shared.fail(error)
 
     @property
     def stamp(self) -> int | None:
@@ -32,19 +37,18 @@ class WriteBatch(Snapshot):
         """
         return self._stamp
 
-    def _begin(self) -> None:
-        self._opened = self._shared.opened
-        try:
-            self._transaction = begun = self._shared.handle.begin(write=True)
-            self._stamp: int | None = begun.id() - 1
-        except lmdb.Error as error:
-            self._shared.fail(error)
-
     def _handle(self, table: str) -> Any | None:
         found = self._shared.tables.get(table)
         if found is not None and found.number <= self._opened:
             return found.handle
         return self._made.get(table) or self._open_here(table, create=False)
+
+    def _made_handle(self, table: str) -> Any:
+        """Return the handle of a table, which is made if there is none."""
+        found = self._shared.tables.get(table)
+        if found is not None and found.number <= self._opened:
+            return found.handle
+        return self._made.get(table) or self._open_here(table, create=True)
 
     def _open_here(self, table: str, *, create: bool) -> Any | None:
         """Open, for this transaction, a table that the process has not used before it began."""
@@ -65,23 +69,15 @@ class WriteBatch(Snapshot):
     def put(self, table: str, key: bytes, value: bytes) -> None:
         if table == META:
             self._stamp = None
-        handle = self._handle(table)
-        if handle is None:
-            handle = self._open_here(table, create=True)
+        handle = self._made_handle(table)
         try:
             self._transaction.put(key, value, db=handle)
         except lmdb.Error as error:
             self._shared.fail(error)
 
     def insert(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> bytes | None:
-        handle = self._handle(table)
-        if handle is None:
-            handle = self._open_here(table, create=True)
+        handle = self._made_handle(table)
         try:
-            if len(pairs) == 1:
-                key, value = pairs[0]
-                is_new = self._transaction.put(key, value, db=handle, overwrite=False)
-                return None if is_new else key
             with self._transaction.cursor(handle) as cursor:
                 follows = not cursor.last() or cursor.key() < pairs[0][0]
                 if not follows:
@@ -93,10 +89,21 @@ class WriteBatch(Snapshot):
             self._shared.fail(error)
         return None
 
+    def insert_one(
+        self, table: str, key: bytes, value: bytes, entries: Iterable[tuple[str, bytes]]
+    ) -> bool:
+        put = self._transaction.put
+        try:
+            if not put(key, value, db=self._made_handle(table), overwrite=False):
+                return False
+            for index, entry in entries:
+                put(entry, key, db=self._made_handle(index))
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return True
+
     def put_all(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        handle = self._handle(table)
-        if handle is None:
-            handle = self._open_here(table, create=True)
+        handle = self._made_handle(table)
         try:
             with self._transaction.cursor(handle) as cursor:
                 cursor.putmulti(pairs)
@@ -112,16 +119,22 @@ class WriteBatch(Snapshot):
                 self._shared.fail(error)
 
     def add(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        handle = self._handle(table)
-        if handle is None:
-            handle = self._open_here(table, create=True)
+        handle = self._made_handle(table)
         try:
-            if len(pairs) == 1:
-                self._transaction.put(*pairs[0], db=handle)
-                return
             with self._transaction.cursor(handle) as cursor:
                 follows = not cursor.last() or cursor.item() < pairs[0]
                 cursor.putmulti(pairs, append=follows)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
+    def delete_all(self, table: str, keys: Sequence[bytes]) -> None:
+        handle = self._handle(table)
+        if handle is None:
+            return
+        delete = self._transaction.delete
+        try:
+            for key in keys:
+                delete(key, db=handle)
         except lmdb.Error as error:
             self._shared.fail(error)
 
@@ -129,11 +142,22 @@ class WriteBatch(Snapshot):
         handle = self._handle(table)
         if handle is None:
             return
+        delete = self._transaction.delete
         try:
+            if pairs[0][0] == pairs[-1][0] and self._has_no_others(handle, pairs):
+                delete(pairs[0][0], db=handle)
+                return
             for entry, key in pairs:
-                self._transaction.delete(entry, key, db=handle)
+                delete(entry, key, handle)
         except lmdb.Error as error:
             self._shared.fail(error)
+
+    def _has_no_others(self, handle: Any, pairs: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Tell whether *pairs* are all that the index has under their entry, which is the same."""
+        with self._transaction.cursor(handle) as cursor:
+            if not cursor.set_key(pairs[0][0]) or cursor.count() != len(pairs):
+                return False
+            return bool(list(cursor.iternext_dup()) == [key for _, key in pairs])
 
     def drop(self, table: str) -> None:
         handle = self._handle(table)
@@ -182,18 +206,15 @@ class _NestedBatch(WriteBatch):
 
     def __init__(self, outer: WriteBatch) -> None:
         self._outer = outer
-        super().__init__(outer._shared)
-        self._stamp = None
+        self._shared = outer._shared
         self._opened = outer._opened
         self._made = outer._made
-
-    def _begin(self) -> None:
+        self._done = False
+        self._stamp = None
         try:
-            self._transaction = self._shared.handle.begin(
-                write=True, parent=self._outer._transaction
-            )
+            self._transaction = outer._shared.handle.begin(write=True, parent=outer._transaction)
         except lmdb.Error as error:
-            self._shared.fail(error)
+            outer._shared.fail(error)
 
     def commit(self) -> None:
         self._done = True
