@@ -15,7 +15,7 @@ from pymodels.schema import Place
 from pymodels.tables import IndexView, index_table
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 
 class Column:
@@ -26,7 +26,7 @@ class Column:
     """
 
     def __init__(
-        self, storage: KeyValueStorage, view: IndexView, plan: Plan, place: Place, index: InIndex
+        self, storage: TableReader, view: IndexView, plan: Plan, place: Place, index: InIndex
     ) -> None:
         self._storage = storage
         self._view = view

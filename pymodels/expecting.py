@@ -19,7 +19,7 @@ from pymodels.sweeping import Sweep
 from pymodels.tables import IndexView, index_table, records_table
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 FETCH, PROBE, ENTRY, SORT, SCAN = 1.0, 1.5, 0.2, 2.5, 0.7
 """What it takes to fetch a record by its key, to look into it, to read an entry of an index, to
@@ -70,7 +70,7 @@ Sample: TypeAlias = tuple[int, list[bytes]]
 class Expectations:
     """How many records a fragment finds, as far as can be told in a moment."""
 
-    def __init__(self, storage: KeyValueStorage, view: IndexView, schema: Schema) -> None:
+    def __init__(self, storage: TableReader, view: IndexView, schema: Schema) -> None:
         self.view = view
         self.schema = schema
         self.collection = collection = schema.collection

@@ -20,7 +20,7 @@ from pymodels.tables import in_chunks
 from pymodels.values import ABSENT
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 
 def decoded(schema: Schema, chunks: Iterator[Chunk]) -> Iterator[Pair]:
@@ -48,7 +48,7 @@ def is_finished(plan: Plan) -> bool:
     )
 
 
-def finished(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Pair]:
+def finished(storage: TableReader, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Pair]:
     """Return what *plan* asks for, out of what was found natively."""
     if is_finished(plan):
         return decoded(plan.schema, chunks)
@@ -65,7 +65,7 @@ def finished(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> I
     return decoded(plan.schema, sliced(chunks, plan.offset, plan.limit))
 
 
-def _sifted(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def _sifted(storage: TableReader, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield the records of which ``plan.rest`` is true."""
     compiled = compile_condition(plan.rest)
     test, probe = compiled.test, storage.codec.probe(plan.schema, compiled.names)
@@ -81,7 +81,7 @@ def _sifted(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> It
 
 
 def _up_to_the_wrong_one(
-    storage: KeyValueStorage,
+    storage: TableReader,
     plan: Plan,
     chunk: Chunk,
     probe: Callable[[bytes], Any],
@@ -97,7 +97,7 @@ def _up_to_the_wrong_one(
 
 
 def _invalid(
-    storage: KeyValueStorage, plan: Plan, key: bytes, stored: bytes, error: Exception
+    storage: TableReader, plan: Plan, key: bytes, stored: bytes, error: Exception
 ) -> Exception:
     return storage.codec.invalid(plan.schema, plan.schema.key.decode(key), stored, error)
 
@@ -114,7 +114,7 @@ def _is_simple(plan: Plan) -> bool:
     )
 
 
-def _sorted(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> list[Raw]:
+def _sorted(storage: TableReader, plan: Plan, chunks: Iterator[Chunk]) -> list[Raw]:
     """Return the records in order, encoded keys breaking ties: they sort as the keys do."""
     (term,) = plan.order
     probe = storage.codec.probe(plan.schema, (term.place.stored,))
