@@ -12,6 +12,7 @@ import os
 import pkgutil
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -136,7 +137,7 @@ def _known() -> str:
 
 
 def _check_options(backend: str, made: Any, options: Mapping[str, Any]) -> None:
-    parameters = dict(inspect.signature(made).parameters)
+    parameters = dict(_parameters(made))
     others = [n for n, one in parameters.items() if one.kind is inspect.Parameter.VAR_KEYWORD]
     for name in others:
         del parameters[name]
@@ -148,6 +149,11 @@ def _check_options(backend: str, made: Any, options: Mapping[str, Any]) -> None:
     for name, one in parameters.items():
         if one.default is inspect.Parameter.empty and name not in options:
             raise SettingsError(f"{backend} needs the setting {name!r}. {takes}")
+
+
+@lru_cache(maxsize=32)
+def _parameters(made: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(made).parameters
 
 
 # --- settings files -------------------------------------------------------------------------

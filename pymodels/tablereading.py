@@ -88,9 +88,9 @@ class TableReader(Storage):
         table, encode = schema.table, schema.key.encode
         with self.view() as view:
             if len(keys) > 1 and self.keeps_indexes:
-                packed = [encode(key) for key in keys]
+                packed = list(map(encode, keys))
                 found = dict(_with_indexes(view).fetch(table, packed))
-                return [found.get(key) for key in packed]
+                return list(map(found.get, packed))
             return [view.get(table, encode(key)) for key in keys]
 
     def scan(self, plan: Plan) -> Iterator[Pair]:

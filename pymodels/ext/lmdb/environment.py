@@ -77,6 +77,7 @@ class Environment:
     ) -> None:
         self.durability = durability
         self.path = path
+        self.identity = ""  # the path that is the same for whoever opens the file
         self.name = name
         self.pid = os.getpid()
         self.users = 0
@@ -107,6 +108,7 @@ class Environment:
                 )
             if shared is None:
                 shared = cls(path, name, read_only, *options)
+                shared.identity = identity
                 _ENVIRONMENTS[identity] = shared
             shared.users += 1
             return shared
@@ -116,7 +118,8 @@ class Environment:
         with _OPENING:
             self.users -= 1
             if self.users == 0:
-                _ENVIRONMENTS.pop(os.path.realpath(self.path), None)
+                if _ENVIRONMENTS.get(self.identity) is self:
+                    del _ENVIRONMENTS[self.identity]
                 if self.durability != "full" and not self.read_only:
                     self.sync()
                 self.handle.close()
