@@ -36,14 +36,21 @@ def count_calls(opener: Callable[[Path], Library]) -> dict[str, float]:
         def plan_more() -> None:
             people.where(Person.age >= 900, active=True).order_by("-score")[:PAGE].plan()
 
+        def plan_both() -> None:
+            people.where(age__gte=900, city=name).plan()
+
         operations: dict[str, tuple[Callable[[], Any], float]] = {
             "get by key": (partial(library.get, keys), COUNT),
             "fetch all, an object": (library.fetch_all, COUNT),
             "indexed =, an object": (partial(library.in_city, name), 100),
+            "indexed count": (partial(library.count_city, name), 1),
+            "values of an indexed field, a value": (library.cities, COUNT // 100),
+            "lowest and highest, indexed": (library.ages, 1),
             "build a query": (partial(people.where, city=name), 1),
             "build and plan a query": (plan, 1),
             "build and plan a page in order": (plan_page, 1),
             "build and plan two conditions, an order and a slice": (plan_more, 1),
+            "build and plan two indexed conditions": (plan_both, 1),
             "substring scan, a record": (partial(library.with_text, "needle"), COUNT),
             "update in a transaction, a record": (partial(library.update, keys), COUNT),
         }

@@ -27,8 +27,8 @@ from pymodels.tables import IndexView, next_size, records_table, table_of
 from pymodels.values import ABSENT, order_key
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
     from pymodels.messagepack import MessagePack
+    from pymodels.tablereading import TableReader
 
 
 # --- going through columns ------------------------------------------------------------------
@@ -67,7 +67,7 @@ class _Columns:
 
     def __init__(
         self,
-        storage: KeyValueStorage,
+        storage: TableReader,
         view: IndexView,
         schema: Schema,
         indexes: Sequence[OrderedIndex],
@@ -138,7 +138,7 @@ def _sifted(rows: Iterator[Rows], condition: Condition) -> Iterator[Rows]:
 # --- records --------------------------------------------------------------------------------
 
 
-def by_columns(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Chunk]:
+def by_columns(storage: TableReader, view: IndexView, plan: Plan) -> Iterator[Chunk]:
     """Yield what a plan finds by columns: in the order of one if it asks for that, or of keys."""
     with view.steady():  # no write comes between a column and its records
         if isinstance(plan.native_order, ColumnOrder):
@@ -189,7 +189,7 @@ def _fetched(view: IndexView, plan: Plan, keys: Iterator[bytes]) -> Iterator[Chu
             return
 
 
-def matching_keys(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[bytes]:
+def matching_keys(storage: TableReader, view: IndexView, plan: Plan) -> Iterator[bytes]:
     """Yield the keys of the records that a plan's columns find, in order."""
     fragment: InColumns = plan.native
     columns = _Columns(storage, view, plan.schema, fragment.indexes)
@@ -211,7 +211,7 @@ def matching_keys(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iter
 
 
 def _among_records(
-    storage: KeyValueStorage, view: IndexView, plan: Plan, last: bytes | None, *, descending: bool
+    storage: TableReader, view: IndexView, plan: Plan, last: bytes | None, *, descending: bool
 ) -> Iterator[bytes]:
     """Yield what ``matching_keys`` does after *last*, by reading records: one of them is wrong."""
     matches = matcher(storage.codec, plan.schema, plan.native.condition)
@@ -222,7 +222,7 @@ def _among_records(
             yield key
 
 
-def count_matching(storage: KeyValueStorage, view: IndexView, plan: Plan) -> int:
+def count_matching(storage: TableReader, view: IndexView, plan: Plan) -> int:
     """Count what a plan finds by columns alone."""
     with view.steady():
         found = sum(1 for _ in matching_keys(storage, view, plan))
@@ -234,7 +234,7 @@ def count_matching(storage: KeyValueStorage, view: IndexView, plan: Plan) -> int
 
 
 def _first_ones(
-    storage: KeyValueStorage, view: IndexView, plan: Plan, order: ColumnOrder
+    storage: TableReader, view: IndexView, plan: Plan, order: ColumnOrder
 ) -> list[bytes]:
     """Return the keys of the records that a plan asks for, in the order of a column's values.
 
@@ -280,7 +280,7 @@ def _first_ones(
 
 
 def values_of(
-    storage: KeyValueStorage,
+    storage: TableReader,
     view: IndexView,
     plan: Plan,
     places: Sequence[Place],

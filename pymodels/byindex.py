@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, date
 from typing import Any, Final, TypeAlias
@@ -127,8 +128,9 @@ def indexes_of(plan: Plan) -> list[OrderedIndex]:
     """Return every index that a plan reads."""
     fragment = plan.native
     found = [fragment.index] if type(fragment) is InIndex else list(indexes_in(fragment))
-    if isinstance(plan.native_order, IndexOrder | ColumnOrder):
-        found.append(plan.native_order.index)
+    order = plan.native_order
+    if type(order) is not str and order is not None and order.index not in found:
+        found.append(order.index)
     return found
 
 
@@ -322,6 +324,9 @@ class ByIndex(Native[Any]):
     """Finds records by keys, by unique values and by the indexes that a model can use.
 
     *indexes* are those that are ready and read their values as *schema* does.
+
+    ``alone`` has the index by which a whole field is found and sorted by; ``paths`` is where any
+    index leads, and ``several`` where more than one does.
     """
 
     def __init__(
@@ -331,7 +336,9 @@ class ByIndex(Native[Any]):
         usable = [index for index in indexes if fits(index, schema)]
         self.indexes = tuple(index for index in usable if index.parts[0].form != COLUMN)
         self.columns = {one.parts[0].path[0]: one for one in usable if one not in self.indexes}
-        self.paths = {part.path for index in self.indexes for part in index.parts}
+        paths = [path for index in self.indexes for path in {part.path for part in index.parts}]
+        self.paths = set(paths)
+        self.several = {path for path, number in Counter(paths).items() if number > 1}
         self._first: dict[tuple[str, ...], list[OrderedIndex]] = {}
         for index in sorted(self.indexes, key=lambda index: len(index.parts)):
             if not index.where:

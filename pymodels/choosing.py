@@ -36,7 +36,7 @@ from pymodels.sweeping import sweep
 from pymodels.tables import IndexView
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 _MOST_RANGES: Final = 1000
 
@@ -186,7 +186,7 @@ def _has_one_prefix(
 
 
 def choose(
-    storage: KeyValueStorage,
+    storage: TableReader,
     native: ByIndex,
     schema: Schema,
     condition: Condition,

@@ -1,29 +1,32 @@
-"""Distinct values, the least and the greatest: read off an index, a record for each value."""
+"""Distinct values, the least and the greatest, read off an index."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import aggregation, conditions
 from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common, outside
+from pymodels.encoding import decoded_text, encode
+from pymodels.kinds import Union
 from pymodels.ordered import LONGEST
 from pymodels.planning import Plan
 from pymodels.schema import Place
 from pymodels.tables import IndexView, index_table
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 
 class Column:
     """The values of the records that a plan finds, at a place that an index has in order.
 
-    Only one record is read for each value, since equal values may differ in their type.
+    Only one record is read for each value, since equal values may differ in their type; of text
+    not even that.
     """
 
     def __init__(
-        self, storage: KeyValueStorage, view: IndexView, plan: Plan, place: Place, index: InIndex
+        self, storage: TableReader, view: IndexView, plan: Plan, place: Place, index: InIndex
     ) -> None:
         self._storage = storage
         self._view = view
@@ -47,6 +50,8 @@ class Column:
 
     def values(self) -> list[Any] | None:
         """Return the distinct values in order, None where entries alone do not tell them."""
+        if _holds_text(self._place):
+            return self._text()
         with self._view.steady():
             found = list(self._entries())
             if any(len(entry) >= LONGEST for entry, *_ in found):
@@ -54,28 +59,67 @@ class Column:
             pairs = self._pairs([last for _, _, last, _ in found])
         return self._values(pairs)
 
+    def _text(self) -> list[Any] | None:
+        found: list[bytes] = []
+        with self._view.steady():
+            for low, high in self._ranges:
+                found += self._view.each_entry(self._table, low, high)
+        if found and max(map(len, found)) >= LONGEST:
+            return None
+        return _texts(found)
+
     def counts(self) -> list[tuple[Any, int]] | None:
         """Return the distinct values in order, each with how many records have it."""
         with self._view.steady():
             found = list(self._entries())
             if any(len(entry) >= LONGEST for entry, *_ in found):
                 return None
-            pairs = self._pairs([first for _, first, _, _ in found])
-        return [
-            (value, count) for value, (*_, count) in zip(self._values(pairs), found, strict=True)
-        ]
+            if _holds_text(self._place):
+                values = _texts([entry for entry, *_ in found])
+            else:
+                values = self._values(self._pairs([first for _, first, _, _ in found]))
+        return [(value, count) for value, (*_, count) in zip(values, found, strict=True)]
 
-    def end(self, *, descending: bool) -> list[Any] | None:
-        """Return the least value, or the greatest, in a list, which is empty if there is none."""
-        self._ranges = common(self._ranges, outside([NULL]))
+    def least(self) -> list[Any] | None:
+        """Return the least value in a list, which is empty if there is none."""
+        return self._end(descending=False)
+
+    def greatest(self) -> list[Any] | None:
+        """Return the greatest value in a list, which is empty if there is none."""
+        return self._end(descending=True)
+
+    def _end(self, *, descending: bool) -> list[Any] | None:
+        self._ranges = _NOT_NULL if self._ranges is EVERY else common(self._ranges, _NOT_NULL)
         with self._view.steady():
             found = next(self._entries(descending=descending), None)
             if found is None:
                 return []
-            if len(found[0]) >= LONGEST:
+            entry, first, *_ = found
+            if len(entry) >= LONGEST:
                 return None
-            pairs = self._pairs([found[1]])
+            if _holds_text(self._place):
+                return [decoded_text(entry)]
+            pairs = self._pairs([first])
         return self._values(pairs)
+
+
+_NULL: Final = encode(None)
+_NOT_NULL: Final = outside([NULL])
+
+
+def _texts(entries: list[bytes]) -> list[Any]:
+    """Return the text, or null, of which these are the entries, in order."""
+    if entries and entries[0] == _NULL:
+        return [None, *map(decoded_text, entries[1:])]
+    return list(map(decoded_text, entries))
+
+
+def _holds_text(place: Place) -> bool:
+    """Tell whether all values at a place are text or null, and any text is one."""
+    if place.plain is not str:
+        return False
+    kinds = place.kind.some if isinstance(place.kind, Union) else (place.kind,)
+    return all(kind.annotation is str for kind in kinds)
 
 
 def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:
@@ -92,7 +136,7 @@ def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:
         or plan.most is not None
     ):
         return None
-    if plan.condition == conditions.EVERYTHING:
+    if plan.condition is conditions.EVERYTHING or plan.condition == conditions.EVERYTHING:
         return InIndex(index, EVERY)
     fragment = plan.native
     return fragment if isinstance(fragment, InIndex) and fragment.index is index else None

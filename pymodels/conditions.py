@@ -115,13 +115,15 @@ def both(left: Condition, right: Condition) -> Condition:
     """Return the condition that both hold, without nesting needlessly."""
     if left is EVERYTHING:
         return right
-    parts = (*_parts(left, And), *_parts(right, And))
+    lefts = left.parts if type(left) is And else (left,)
+    parts = (*lefts, *right.parts) if type(right) is And else (*lefts, right)
     return parts[0] if len(parts) == 1 else And(parts)
 
 
 def either(left: Condition, right: Condition) -> Condition:
     """Return the condition that at least one holds, without nesting needlessly."""
-    parts = (*_parts(left, Or), *_parts(right, Or))
+    lefts = left.parts if type(left) is Or else (left,)
+    parts = (*lefts, *right.parts) if type(right) is Or else (*lefts, right)
     return parts[0] if len(parts) == 1 else Or(parts)
 
 
@@ -135,10 +137,6 @@ def negated(condition: Condition) -> Condition:
 def without(left: Condition, right: Condition) -> Condition:
     """Return the condition that *left* holds and *right* does not."""
     return both(left, negated(right))
-
-
-def _parts(condition: Condition, kind: type[And | Or]) -> tuple[Condition, ...]:
-    return condition.parts if isinstance(condition, kind) else (condition,)
 
 
 def transform(condition: Condition, change: Callable[[Lookup], Condition]) -> Condition:

@@ -113,6 +113,20 @@ def _escaped(data: bytes) -> bytes:
     return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
 
 
+def decoded_text(encoding: bytes) -> str:
+    r"""Return the text of which this is the whole encoding.
+
+    >>> decoded_text(encode("a\0b\1"))
+    'a\x00b\x01'
+    """
+    data = encoding[1:-1]
+    if (
+        b"\1" in data
+    ):  # the first of two bytes, in each of which a run of them is read from its start
+        data = data.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1")
+    return data.decode()
+
+
 def _bytes(value: bytes) -> bytes:
     return _BYTES + _escaped(value) + _END
 

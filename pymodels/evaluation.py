@@ -79,7 +79,9 @@ def asks_only_values(condition: Condition, depth: int = 0) -> bool:
 
 def has_whole_values(place: Place) -> bool:
     """Tell whether a place is a whole field, of which conditions see what was decoded."""
-    return not place.is_key and not place.inside and not place.root.any_inside(Structured)
+    if place.is_key or place.inside:
+        return False
+    return place.plain is not None or not place.root.any_inside(Structured)
 
 
 def names_in(condition: Condition) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ All of it comes from counts and samples, which may be wrong.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -19,7 +20,7 @@ from pymodels.sweeping import Sweep
 from pymodels.tables import IndexView, index_table, records_table
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 FETCH, PROBE, ENTRY, SORT, SCAN = 1.0, 1.5, 0.2, 2.5, 0.7
 """What it takes to fetch a record by its key, to look into it, to read an entry of an index, to
@@ -34,6 +35,9 @@ _COUNTED_SHARE: Final = 64
 
 _SAMPLED: Final = 20_000
 """The most entries that are gone through once to take a sample of them."""
+
+_PLAINLY: Final = 4
+"""How many times as many entries as would be counted a sample has to tell of to be believed."""
 
 _UNKNOWN_SHARE: Final = 8
 """What part of all records a long range is thought to be where there is no sample."""
@@ -70,7 +74,7 @@ Sample: TypeAlias = tuple[int, list[bytes]]
 class Expectations:
     """How many records a fragment finds, as far as can be told in a moment."""
 
-    def __init__(self, storage: KeyValueStorage, view: IndexView, schema: Schema) -> None:
+    def __init__(self, storage: TableReader, view: IndexView, schema: Schema) -> None:
         self.view = view
         self.schema = schema
         self.collection = collection = schema.collection
@@ -78,6 +82,7 @@ class Expectations:
         self.records = view.count(records_table(collection))
         self.counted = max(COUNTED, self.records // _COUNTED_SHARE)
         self.enough = self.counted
+        self._known: dict[int, tuple[Any, int]] = {}
 
     def of_all(self, found: Sequence[Candidate]) -> list[tuple[int, Candidate]]:
         """Return how many records each candidate finds, the fewest first.
@@ -93,6 +98,12 @@ class Expectations:
         return sorted(counted, key=lambda pair: (pair[0], -len(pair[1].exact)))
 
     def of(self, fragment: Any) -> int:
+        known = self._known.get(id(fragment))
+        if known is None:  # what is counted is kept, so that nothing else gets its id
+            known = self._known[id(fragment)] = (fragment, self._of(fragment))
+        return known[1]
+
+    def _of(self, fragment: Any) -> int:
         match fragment:
             case Keys(keys):
                 return len(keys)
@@ -131,26 +142,38 @@ class Expectations:
 
     def _between(self, table: str, low: bytes, high: bytes) -> int:
         size = self.view.count(table)
-        most = COUNTED if size <= _SAMPLED else max(COUNTED, min(self.counted, self.enough))
-        entries = self.view.entries(table, low, high, descending=False)
-        counted = sum(1 for _ in islice(entries, most))
+        is_sampled = size <= _SAMPLED
+        most = COUNTED if is_sampled else max(COUNTED, min(self.counted, self.enough))
+        if is_sampled and self._has_sample(table, size):
+            estimated = self._in_sample(table, size, low, high)
+            if estimated > _PLAINLY * most:
+                return estimated
+        counted = 0
+        for chunk in self.view.chunks(table, low, high, descending=False, first=most):
+            counted += len(chunk)
+            if counted >= most:
+                break
         if counted < most:
             return counted
-        if size > _SAMPLED:
+        if not is_sampled:
             return max(counted, size // _UNKNOWN_SHARE)
-        size, sample = self._sample(table, size)
-        inside = sum(1 for one in sample if low <= one < high)
-        return max(counted, inside * size // max(1, len(sample)))
+        if not self._has_sample(table, size):
+            self._take_sample(table, size)
+        return max(counted, self._in_sample(table, size, low, high))
 
-    def _sample(self, table: str, size: int) -> Sample:
+    def _in_sample(self, table: str, size: int, low: bytes, high: bytes) -> int:
+        _, sample = self.samples[table]
+        inside = bisect_left(sample, high) - bisect_left(sample, low)
+        return inside * size // max(1, len(sample))
+
+    def _has_sample(self, table: str, size: int) -> bool:
         known = self.samples.get(table)
-        if known is not None and abs(known[0] - size) * 4 <= size:
-            return known
+        return known is not None and abs(known[0] - size) * 4 <= size
+
+    def _take_sample(self, table: str, size: int) -> None:
         step = max(1, size // 128)
         entries = self.view.entries(table, None, None, descending=False)
-        sample = [entry for entry, _ in islice(entries, 0, None, step)]
-        self.samples[table] = (size, sample)
-        return self.samples[table]
+        self.samples[table] = (size, [entry for entry, _ in islice(entries, 0, None, step)])
 
 
 # --- at what cost ---------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, indexes_of, outside
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, outside
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, after_prefix, bounds, possible_keys
 from pymodels.catalog import Catalog
 from pymodels.errors import RecordInvalid
 from pymodels.indexes import entry
-from pymodels.ordered import LONGEST
+from pymodels.ordered import LONGEST, OrderedIndex
 from pymodels.planning import Pair, Plan, matcher, sort_key
 from pymodels.schema import Schema
 from pymodels.tables import (
@@ -29,7 +29,7 @@ from pymodels.tables import (
 )
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 Raw = tuple[bytes, bytes]
 """A record by its encoded key."""
@@ -50,18 +50,15 @@ def wants_only_keys(plan: Plan) -> bool:
     return plan.names is not None and not plan.names
 
 
-def tables_of(plan: Plan) -> list[str]:
-    """Return the index tables that a plan reads."""
-    indexes = indexes_of(plan)
-    if len(indexes) == 1:
-        return [table_of(plan.schema.collection, indexes[0])]
-    return sorted({table_of(plan.schema.collection, index) for index in indexes})
+def tables_of(schema: Schema, indexes: Iterable[OrderedIndex]) -> list[str]:
+    """Return the tables that are read to find records by indexes: theirs, and the records'."""
+    return [schema.table, *[table_of(schema.collection, index) for index in indexes]]
 
 
-def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
-    """Tell whether the indexes of a plan are as they were when it was made."""
+def are_as_before(indexes: Iterable[OrderedIndex], catalog: Catalog | None) -> bool:
+    """Tell whether indexes are as they were when a plan was made with them."""
     known = {} if catalog is None else catalog.record.ordered
-    for index in indexes_of(plan):
+    for index in indexes:
         found = known.get(index.name)
         if found is not index and found != index:
             return False
@@ -69,7 +66,7 @@ def is_up_to_date(plan: Plan, catalog: Catalog | None) -> bool:
 
 
 def by_indexes(
-    storage: KeyValueStorage, view: IndexView, catalog: Catalog | None, plan: Plan
+    storage: TableReader, view: IndexView, catalog: Catalog | None, plan: Plan
 ) -> Iterator[Chunk]:
     """Yield what a plan finds by indexes, in the order of keys or as they come."""
     skip, most = plan.skip, plan.most
@@ -170,7 +167,7 @@ _AS_LONG: Final = 4
 
 
 def first_keys(
-    storage: KeyValueStorage, view: IndexView, plan: Plan, fragment: InIndex, stop: int
+    storage: TableReader, view: IndexView, plan: Plan, fragment: InIndex, stop: int
 ) -> list[bytes]:
     """Return the first *stop* keys in some ranges of an index, in the order that is asked for.
 
@@ -221,7 +218,7 @@ def _spans(fragment: InIndex) -> Iterable[Range]:
 
 
 def _in_order_of_keys(
-    storage: KeyValueStorage, view: IndexView, plan: Plan, *, descending: bool
+    storage: TableReader, view: IndexView, plan: Plan, *, descending: bool
 ) -> Iterator[bytes | None]:
     """Yield for each record its key, if the plan's condition holds, else None."""
     matches, decode = matcher(storage.codec, plan.schema, plan.condition), plan.schema.key.decode
@@ -285,7 +282,7 @@ def by_unique(
 # --- in the order of an index ---------------------------------------------------------------
 
 
-def in_order(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Chunk]:
+def in_order(storage: TableReader, view: IndexView, plan: Plan) -> Iterator[Chunk]:
     """Yield what a plan finds in one index, in the order of that."""
     order: IndexOrder = plan.native_order
     schema = plan.schema
@@ -341,7 +338,7 @@ def _arranged(ranges: Sequence[Range], order: IndexOrder) -> Sequence[Range]:
 
 
 def _settled(
-    storage: KeyValueStorage, view: IndexView, plan: Plan, records: str, pairs: Iterator[Raw]
+    storage: TableReader, view: IndexView, plan: Plan, records: str, pairs: Iterator[Raw]
 ) -> Iterator[bytes]:
     """Yield keys, those under entries that were cut sorted by what their records hold."""
     for cut, group in groupby(pairs, key=_cut_entry):
@@ -358,7 +355,7 @@ def _cut_entry(pair: Raw) -> bytes | None:
 
 
 def _sorted_by_record(
-    storage: KeyValueStorage, view: IndexView, plan: Plan, records: str, keys: Sequence[bytes]
+    storage: TableReader, view: IndexView, plan: Plan, records: str, keys: Sequence[bytes]
 ) -> list[bytes]:
     decode, by = plan.schema.key.decode, sort_key(storage, plan)
     found = [(by((decode(key), stored)), key) for key, stored in view.fetch(records, keys)]
@@ -368,7 +365,7 @@ def _sorted_by_record(
 # --- without indexes ------------------------------------------------------------------------
 
 
-def without_indexes(storage: KeyValueStorage, view: IndexView, plan: Plan) -> Iterator[Chunk]:
+def without_indexes(storage: TableReader, view: IndexView, plan: Plan) -> Iterator[Chunk]:
     """Yield what a plan asks for by looking at every record: an index has gone meanwhile."""
     decode, encode = plan.schema.key.decode, plan.schema.key.encode
     matches = matcher(storage.codec, plan.schema, plan.condition)

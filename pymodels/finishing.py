@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from pymodels.conditions import lookups_in
+from pymodels.conditions import EVERYTHING, lookups_in
 from pymodels.evaluation import compile_condition, is_its_own_order
 from pymodels.fetching import Chunk, Raw
 from pymodels.planning import Pair, Plan, finish
@@ -20,7 +20,7 @@ from pymodels.tables import in_chunks
 from pymodels.values import ABSENT
 
 if TYPE_CHECKING:
-    from pymodels.keyvalue import KeyValueStorage
+    from pymodels.tablereading import TableReader
 
 
 def decoded(schema: Schema, chunks: Iterator[Chunk]) -> Iterator[Pair]:
@@ -38,8 +38,20 @@ def sliced(chunks: Iterator[Chunk], skip: int, most: int | None) -> Iterator[Chu
     return in_chunks(islice(pairs, skip, stop), 256)
 
 
-def finished(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Pair]:
+def is_finished(plan: Plan) -> bool:
+    """Tell whether what is found natively is all that *plan* asks for, in order."""
+    return (
+        (plan.unordered or plan.native_order is not None)
+        and (plan.rest is EVERYTHING or plan.exact)
+        and not plan.offset
+        and plan.limit is None
+    )
+
+
+def finished(storage: TableReader, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Pair]:
     """Return what *plan* asks for, out of what was found natively."""
+    if is_finished(plan):
+        return decoded(plan.schema, chunks)
     sorts = plan.native_order is None and not plan.unordered
     filters = not plan.exact
     if (filters and any(one.place and one.place.is_key for one in lookups_in(plan.rest))) or (
@@ -53,7 +65,7 @@ def finished(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> I
     return decoded(plan.schema, sliced(chunks, plan.offset, plan.limit))
 
 
-def _sifted(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def _sifted(storage: TableReader, plan: Plan, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield the records of which ``plan.rest`` is true."""
     compiled = compile_condition(plan.rest)
     test, probe = compiled.test, storage.codec.probe(plan.schema, compiled.names)
@@ -69,7 +81,7 @@ def _sifted(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> It
 
 
 def _up_to_the_wrong_one(
-    storage: KeyValueStorage,
+    storage: TableReader,
     plan: Plan,
     chunk: Chunk,
     probe: Callable[[bytes], Any],
@@ -85,7 +97,7 @@ def _up_to_the_wrong_one(
 
 
 def _invalid(
-    storage: KeyValueStorage, plan: Plan, key: bytes, stored: bytes, error: Exception
+    storage: TableReader, plan: Plan, key: bytes, stored: bytes, error: Exception
 ) -> Exception:
     return storage.codec.invalid(plan.schema, plan.schema.key.decode(key), stored, error)
 
@@ -102,7 +114,7 @@ def _is_simple(plan: Plan) -> bool:
     )
 
 
-def _sorted(storage: KeyValueStorage, plan: Plan, chunks: Iterator[Chunk]) -> list[Raw]:
+def _sorted(storage: TableReader, plan: Plan, chunks: Iterator[Chunk]) -> list[Raw]:
     """Return the records in order, encoded keys breaking ties: they sort as the keys do."""
     (term,) = plan.order
     probe = storage.codec.probe(plan.schema, (term.place.stored,))

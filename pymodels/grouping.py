@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pymodels import aggregation
+from pymodels.columns import Column
+from pymodels.conditions import EVERYTHING
+from pymodels.planning import Plan
 from pymodels.values import order_key
 
 if TYPE_CHECKING:
-    from pymodels.columns import Column
     from pymodels.paths import Path
     from pymodels.query import Query
 
@@ -35,11 +36,16 @@ def by_engine(
     return sorted(rows, key=lambda row: tuple(map(order_key, row[: len(places)])))
 
 
-def column_of(query: Query[Any], field: Any) -> AbstractContextManager[Column | None]:
-    """Return a context with the values of a field, if an index has those of a query's records."""
-    sliced = query._asked.offset or query._asked.limit
-    plan = query.plan(order=(), unordered=not sliced)
-    return query.storage.current.column(plan, query.place(field))
+def read_column(
+    query: Query[Any], field: Any, read: Callable[[Column], list[Any] | None]
+) -> list[Any] | None:
+    """Return what *read* makes of a field's values, if an index has those of a query's records."""
+    asked, place = query._asked, query.place(field)
+    if asked is query._schema.everything and asked.condition is EVERYTHING:
+        plan = Plan(query._schema, EVERYTHING, unordered=True)
+    else:
+        plan = query.plan(order=(), unordered=not (asked.offset or asked.limit))
+    return query.storage.current.read_column(plan, place, read)
 
 
 class Grouping:
@@ -56,8 +62,7 @@ class Grouping:
         """Return (value, ..., number of records) for each group."""
         found = by_engine(self._query, self._fields, "count")
         if found is None and len(self._fields) == 1:
-            with column_of(self._query, self._fields[0]) as column:
-                found = None if column is None else column.counts()
+            found = read_column(self._query, self._fields[0], Column.counts)
         if found is not None:
             return found
         columns = self._query.columns(self._fields)

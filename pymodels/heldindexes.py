@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Any, Final
@@ -104,7 +104,7 @@ class IndexedView(HeldView, IndexView):
         found = self._tables.get(table)
         return 0 if found is None else len(found.values)
 
-    def open(self, tables: Iterable[str]) -> None:
+    def open(self, tables: Collection[str]) -> None:
         pass  # there is but one state
 
     def steady(self) -> AbstractContextManager[Any]:

@@ -7,67 +7,33 @@ with. Records, keys, unique entries, expectations and the scan are the same for 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-import msgspec
-
-from pymodels import conditions, maintenance
-from pymodels.advice import suggestion
+from pymodels import maintenance
 from pymodels.batches import PreparedBatch, check_key, check_name, schemas_of
-from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
-from pymodels.byindex import AllOf, AnyOf, ByIndex, InColumns, IndexOrder, InIndex, indexes_in
-from pymodels.bykey import ByKey, UniqueValue
-from pymodels.catalog import Catalog, declared_ordered
+from pymodels.bykey import ByKey
 from pymodels.changes import Change, Put
-from pymodels.choosing import choose
 from pymodels.clearing import delete_found
-from pymodels.columns import Column, column_of
 from pymodels.concurrency import WriteLock
-from pymodels.conditions import Condition, Lookup
 from pymodels.errors import StorageInvalid
-from pymodels.expecting import Expectations, Sample
-from pymodels.fetching import (
-    Chunk,
-    by_indexes,
-    by_key_range,
-    by_unique,
-    count_found,
-    first_size,
-    in_order,
-    is_up_to_date,
-    tables_of,
-    without_indexes,
-)
-from pymodels.finishing import decoded, finished, sliced
+from pymodels.finishing import finished
 from pymodels.groups import CommitGroups
 from pymodels.indexing import IndexWriter
-from pymodels.keys import KeyKind, kind_named
-from pymodels.messagepack import MessagePack
-from pymodels.ordered import OrderedIndex
 from pymodels.overlays import Overlay
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
-from pymodels.schema import Place, Schema
-from pymodels.shortcuts import equality, shortcut
-from pymodels.storage import Prepared, Storage
+from pymodels.schema import Schema
+from pymodels.storage import Prepared
+from pymodels.tablereading import TableReader
 from pymodels.tables import (
     FORMAT,
-    META,
     Batch,
-    CollectionRecord,
     IndexBatch,
-    IndexView,
-    PagedView,
     View,
-    check_key_kind,
-    in_chunks,
-    index_table,
-    records_table,
-    table_of,
     tables_for,
 )
 
@@ -83,34 +49,20 @@ class KeyValueQuery(Query[M]):
     native = ByKey()
 
 
-# --- the storage ----------------------------------------------------------------------------
-
-
-class KeyValueStorage(Storage):
+class KeyValueStorage(TableReader):
     """A storage over tables of bytes; an engine gives it views and batches."""
 
     query_class = KeyValueQuery
-    codec = MessagePack()
-    keeps_indexes: ClassVar[bool] = False
-    """Whether its views and batches know of ordered indexes."""
     groups_commits: ClassVar[bool] = False
     """Whether its batches can be nested, so that those of several threads are committed as one."""
     longest_key: ClassVar[int | None] = None
     """How many bytes a key may have, where the engine has a limit."""
-    page_size: ClassVar[int | None] = None
-    """How many pairs an iteration reads at a time, where no view may stay open for long."""
 
     def __init__(self, *, name: str, read_only: bool = False) -> None:
         super().__init__(name=name, read_only=read_only)
         self.write_lock = WriteLock(name)
         self._groups = CommitGroups(self)
-        self.catalogs: dict[str, Catalog] = {}
-        self.samples: dict[str, Sample] = {}
         self._settled: dict[Schema, Any] = {}  # whose tables there are, with its indexes
-
-    @abstractmethod
-    def view(self) -> AbstractContextManager[View]:
-        """Return a context that reads one state of the tables."""
 
     @abstractmethod
     def batch(self) -> Batch:
@@ -118,222 +70,6 @@ class KeyValueStorage(Storage):
 
     def make_tables(self, names: AbstractSet[str]) -> None:
         """Make tables before a batch writes to them, where the engine wants that."""
-
-    # --- reading ----------------------------------------------------------------------------
-
-    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
-        self.check_open()
-        table, encode = schema.table, schema.key.encode
-        with self.view() as view:
-            if len(keys) > 1 and self.keeps_indexes:
-                packed = list(map(encode, keys))
-                found = dict(_with_indexes(view).fetch(table, packed))
-                return list(map(found.get, packed))
-            return [view.get(table, encode(key)) for key in keys]
-
-    def scan(self, plan: Plan) -> Iterator[Pair]:
-        self.check_open()
-        return decoded(plan.schema, self._chunks(plan))
-
-    def run(self, plan: Plan) -> Iterator[Pair]:
-        if getattr(self.scan, "__func__", None) is not KeyValueStorage.scan:  # it has its own way
-            return super().run(plan)
-        self.check_open()
-        return finished(self, plan, self._chunks(plan))
-
-    def _chunks(self, plan: Plan) -> Iterator[Chunk]:
-        if self.page_size is not None:
-            yield from self._chunks_in(PagedView(self._view_if_open, self.page_size), plan)
-            return
-        with self.view() as view:
-            yield from self._chunks_in(view, plan)
-
-    def _view_if_open(self) -> AbstractContextManager[View]:
-        self.check_open()
-        return self.view()
-
-    def _chunks_in(self, view: View, plan: Plan) -> Iterator[Chunk]:
-        if plan.most == 0:
-            return iter(())
-        schema, fragment = plan.schema, plan.native
-        uses_indexes = _uses_indexes(plan)
-        seen = _with_indexes(view)
-        if uses_indexes:
-            seen.open(tables_of(plan))
-        catalog = self._catalog_for(view, schema)
-        if uses_indexes:
-            if not is_up_to_date(plan, catalog):
-                return without_indexes(self, seen, plan)
-            if isinstance(fragment, InColumns):
-                return by_columns(self, seen, plan)
-            if isinstance(plan.native_order, IndexOrder):
-                return in_order(self, seen, plan)
-            return by_indexes(self, seen, catalog, plan)
-        descending = plan.native_order == "descending keys"
-        first = first_size(plan)
-        if isinstance(fragment, UniqueValue):
-            found = by_unique(view, schema, catalog, fragment, descending=descending)
-            chunks = in_chunks(iter(found), first)
-        else:
-            chunks = by_key_range(view, schema, fragment, descending=descending, first=first)
-        return sliced(chunks, plan.skip, plan.most)
-
-    def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
-        if self.keeps_indexes:
-            native = self._native(schema)
-            if native is not None:
-                plan = shortcut(native, schema, condition, **options)
-                if plan is not None:
-                    return plan
-                return choose(self, native, schema, condition, self._index_view, **options)
-        return super().plan(schema, condition, **options)
-
-    def _index_view(self) -> AbstractContextManager[IndexView]:
-        return cast("AbstractContextManager[IndexView]", self.view())
-
-    def _native(self, schema: Schema) -> ByIndex | None:
-        """Return what the indexes can do that *schema* can use, None without any."""
-        catalog = self.catalogs.get(schema.collection)
-        if catalog is None:
-            self.check_open()
-            with self.view() as view:
-                catalog = self.catalog(view, schema.collection)
-            if catalog is None:
-                return None
-        if not catalog.ordered:
-            return None
-        native: ByIndex | None = catalog.plans.get(schema)
-        if native is None:
-            by_key = self.query_class_of().native
-            native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
-        return native
-
-    def count_equal(self, schema: Schema, lookup: Lookup) -> int | None:
-        native = self._native(schema) if self.keeps_indexes else None
-        found = None if native is None else equality(native, lookup)
-        if found is None:
-            return None
-        index, entry = found
-        self.check_open()
-        seen: Any
-        with self.view() as seen:
-            # The count may begin the view anew, so that what it was made with is asked afterwards.
-            count: int = seen.count_under(table_of(schema.collection, index), entry)
-            catalog = self._catalog_for(seen, schema)
-            is_known = catalog is not None and catalog.record.ordered.get(index.name) is index
-        return count if is_known else None
-
-    def count(self, plan: Plan) -> int:
-        if plan.offset or plan.limit is not None or not plan.exact:
-            return super().count(plan)
-        everything = plan.condition == conditions.EVERYTHING
-        if (plan.skip or plan.most is not None) if everything else not _uses_indexes(plan):
-            return super().count(plan)
-        self.check_open()
-        with self.view() as view:
-            if everything:
-                self._catalog_for(view, plan.schema)
-                return view.count(records_table(plan.schema.collection))
-            seen = _with_indexes(view)
-            seen.open(tables_of(plan))
-            catalog = self._catalog_for(view, plan.schema)
-            if not is_up_to_date(plan, catalog):
-                return super().count(plan)
-            if isinstance(plan.native, InColumns):
-                return count_matching(self, seen, plan)
-            return count_found(seen, catalog, plan)
-
-    @contextmanager
-    def column(self, plan: Plan, place: Place) -> Iterator[Column | None]:
-        native = self._native(plan.schema) if self.keeps_indexes else None
-        index = None if native is None else column_of(native, plan, place)
-        if index is None:
-            yield None
-            return
-        self.check_open()
-        with self.view() as view:
-            seen = _with_indexes(view)
-            seen.open((index_table(plan.schema.collection, index.index.name),))
-            catalog = self._catalog_for(view, plan.schema)
-            known = {} if catalog is None else catalog.record.ordered
-            is_known = known.get(index.index.name) == index.index
-            yield Column(self, seen, plan, place, index) if is_known else None
-
-    def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
-        native = self._native(plan.schema) if self.keeps_indexes else None
-        if native is None or not has_values(plan, places, native.columns):
-            return None
-        self.check_open()
-        used = {*indexes_in(plan.native), *(native.columns[place.stored] for place in places)}
-        with self.view() as view:
-            seen = _with_indexes(view)
-            seen.open(table_of(plan.schema.collection, index) for index in used)
-            catalog = self._catalog_for(view, plan.schema)
-            known = {} if catalog is None else catalog.record.ordered
-            if any(known.get(index.name) != index for index in used):
-                return None
-            return values_of(self, seen, plan, places, native.columns)
-
-    def expected(self, plan: Plan) -> int | None:
-        if plan.expected is not None or not self.keeps_indexes:
-            return plan.expected
-        with self._index_view() as view:
-            return Expectations(self, view, plan.schema).of(plan.native)
-
-    def explain(self, plan: Plan) -> Mapping[str, Any]:
-        found = dict(super().explain(plan))
-        advice = suggestion(plan) if self.keeps_indexes else None
-        return found | {"suggestion": advice} if advice else found
-
-    def collections(self) -> Mapping[str, KeyKind]:
-        self.check_open()
-        with self.view() as view:
-            return self.collections_in(view)
-
-    def collections_in(self, view: View) -> Mapping[str, KeyKind]:
-        """Return what ``collections`` does, of one state of the tables."""
-        return {
-            name[len("collection:") :]: kind_named(
-                msgspec.msgpack.decode(value, type=CollectionRecord).key
-            )
-            for key, value in view.items(META, b"collection:", b"collection;", descending=False)
-            if (name := key.decode())
-        }
-
-    def catalog(self, view: View, name: str) -> Catalog | None:
-        """Return what is remembered of a collection, None if nothing is."""
-        found = self.catalogs.get(name)
-        seen: Any = view
-        stamp = seen.stamp if self.keeps_indexes else None
-        if found is not None and found.stamp == stamp is not None:
-            return found  # nothing at all was written since
-        data = view.get(META, f"collection:{name}".encode())
-        if data is None:
-            return None
-        if found is None or found.data != data:
-            found = self.catalogs[name] = Catalog(name, data, self.codec)
-        found.stamp = stamp
-        return found
-
-    def collection_record(self, view: View, name: str) -> CollectionRecord | None:
-        """Return what ``catalog`` knows of a collection, to be changed."""
-        data = view.get(META, f"collection:{name}".encode())
-        return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
-
-    def check_key_kind(self, schema: Schema) -> None:
-        with self.view() as view:
-            self._catalog_for(view, schema)
-
-    def _catalog_for(self, view: View, schema: Schema) -> Catalog | None:
-        """Return what is known of a model's collection, and check that its keys are of one kind."""
-        catalog = self.catalog(view, schema.collection)
-        if catalog is not None and catalog.record.key != schema.key.name:
-            check_key_kind(catalog.record, schema, self.name)
-        return catalog
-
-    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
-        """Return the indexes that are to be kept for what a model declares."""
-        return declared_ordered(schema, self.codec) if self.keeps_indexes else ()
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -506,12 +242,3 @@ class KeyValueStorage(Storage):
                 f"{self.name} has format {int(found)}, and this version of PyModels reads up to "
                 f"{FORMAT}: install a newer PyModels"
             )
-
-
-def _with_indexes(view: Any) -> IndexView:
-    """Return *view* as what the views of a storage with ``keeps_indexes`` are."""
-    return view  # type: ignore[no-any-return]  # nothing is called to say so
-
-
-def _uses_indexes(plan: Plan) -> bool:
-    return isinstance(plan.native, InIndex | InColumns | AllOf | AnyOf)

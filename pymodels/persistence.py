@@ -68,6 +68,27 @@ def load_each(
         yield instance
 
 
+def load_chunks(
+    storage: Storage, schema: Schema, chunks: Iterable[Sequence[tuple[bytes, Any]]]
+) -> list[Any]:
+    """Return the instances of many records, which are given by their encoded keys."""
+    codec, home, key_of = storage.codec, storage.home, schema.key.decode
+    decode, errors = codec.decoder(schema), codec.errors
+    found: list[Any] = []
+    add = found.append
+    for chunk in chunks:
+        for key, stored in chunk:
+            try:
+                instance = decode(stored)
+            except errors as error:
+                raise codec.invalid(schema, key_of(key), stored, error) from error
+            instance._pk = key_of(key)
+            instance._stored = stored
+            instance._storage = home
+            add(instance)
+    return found
+
+
 def load_by_key(
     storage: Storage, schema: Schema, pairs: Iterable[tuple[Any, Any | None]]
 ) -> dict[Any, Any]:

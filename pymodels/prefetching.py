@@ -242,6 +242,9 @@ class LoadedQuery(Query[M]):
     def __iter__(self) -> Iterator[M]:
         return iter(self._found)
 
+    def all(self) -> list[M]:
+        return list(self._found)
+
     def __len__(self) -> int:
         return len(self._found)
 

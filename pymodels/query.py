@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import aggregation, conditions, persistence, updating
+from pymodels.columns import Column
 from pymodels.errors import (
     Conflict,
     DuplicateKey,
@@ -19,7 +20,7 @@ from pymodels.errors import (
     UsageError,
 )
 from pymodels.explanation import Explanation, explain
-from pymodels.grouping import Grouping, by_engine, column_of
+from pymodels.grouping import Grouping, by_engine, read_column
 from pymodels.lookups import nearest
 from pymodels.paths import Path
 from pymodels.planning import Native, Plan, execute
@@ -68,7 +69,7 @@ class Query(Selection[M]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
+        if type(index) is slice:
             return self._slice(index)
         if not isinstance(index, int) or isinstance(index, bool):
             raise UsageError(
@@ -93,7 +94,9 @@ class Query(Selection[M]):
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
-        return list(iter(self))
+        if self._asked.prefetch is not None:
+            return list(iter(self))
+        return self._storage.current.load_all(self.plan())
 
     def count(self) -> int:
         """Return how many records there are."""
@@ -216,8 +219,7 @@ class Query(Selection[M]):
         found = by_engine(self, [field], "count")
         if found is not None:
             return [value for value, _ in found]
-        with column_of(self, field) as column:
-            indexed = None if column is None else column.values()
+        indexed = read_column(self, field, Column.values)
         return aggregation.distinct(self.all_rows([field])) if indexed is None else indexed
 
     def select(self, *fields: str | Path[Any], dicts: bool = False) -> Iterator[Any]:
@@ -311,17 +313,20 @@ class Query(Selection[M]):
 
     def min(self, field: str | Path[Any]) -> Any:
         """Return the least value of a field, ``None`` if there is none."""
-        return self._end("min", field, aggregation.least, descending=False)
+        return self._end("min", field, aggregation.least, Column.least)
 
     def max(self, field: str | Path[Any]) -> Any:
         """Return the greatest value of a field, ``None`` if there is none."""
-        return self._end("max", field, aggregation.greatest, descending=True)
+        return self._end("max", field, aggregation.greatest, Column.greatest)
 
     def _end(
-        self, name: str, field: Any, function: Callable[[list[Any]], Any], *, descending: bool
+        self,
+        name: str,
+        field: Any,
+        function: Callable[[list[Any]], Any],
+        read: Callable[[Column], list[Any] | None],
     ) -> Any:
-        with column_of(self, field) as column:
-            found = None if column is None else column.end(descending=descending)
+        found = read_column(self, field, read)
         if found is None:
             return self._computed(name, field, function)
         return found[0] if found else None

@@ -6,9 +6,10 @@ lookups into bound conditions, and refuses names and operands that have no meani
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pymodels import conditions, expressions
 from pymodels.checks import Unfit
@@ -22,11 +23,15 @@ from pymodels.values import ARRAYS
 
 _OPEN: Final = Open()
 
-_MOST_KNOWN: Final = 1_000
+MOST_KNOWN: Final = 1_000
 """How many names are remembered of those that were ever asked for."""
 
 _PLAIN_TYPES: Final[Mapping[str, type]] = {"number": int, "text": str, "bool": bool}
 _PLAIN_LOOKUPS: Final = frozenset({"equals", "gt", "gte", "lt", "lte"})
+
+_Keyword: TypeAlias = tuple[tuple[str, ...], str, "Place", type | None, int]
+"""What a keyword means: a path, a lookup, where the path leads, the type of operands that need no
+check, and how many lookups there were when it was looked up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +85,11 @@ class Place:
     is_key: bool = False
     plain: type | None = None
     """The type of operands with which values here can be compared as they are."""
+    way: tuple[str, ...] = dataclasses.field(init=False)
+    """The whole stored path."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "way", (self.stored, *self.inside))
 
     @property
     def passes_declared_list(self) -> bool:
@@ -137,8 +147,9 @@ class Schema:
         self.references = {n: i for n, i in self.fields.items() if i.reference is not None}
         self.table = f"records:{self.collection}"
         self._unique: tuple[Any, tuple[Index, ...]] = (None, ())
-        self._keywords: dict[str, tuple[tuple[str, ...], str, Place, int]] = {}
+        self._keywords: dict[str, _Keyword] = {}
         self._places: dict[tuple[str, ...], Place] = {}
+        self.terms: dict[tuple[str, str | None], Any] = {}  # of orders, as they were asked for
         self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
 
     @property
@@ -212,13 +223,17 @@ class Schema:
         """Bind conditions and keyword lookups to this model, as one condition that all hold."""
         result: Condition = conditions.EVERYTHING
         for one in given:
-            if not isinstance(one, conditions.Node):
+            if type(one) is Lookup:
+                bound: Condition = self._bind_lookup(one)
+            elif isinstance(one, conditions.Node):
+                bound = self.bind(one)  # type: ignore[arg-type]  # a closed union
+            else:
                 raise QueryError(
                     f"{self.name}: {one!r} is no condition; write age__gt=30 or Person.age > 30"
                 )
-            result = conditions.both(result, self.bind(one))  # type: ignore[arg-type]  # a closed union
-        for name, operand in keywords.items():
-            lookup = self.keyword(name, operand)
+            result = bound if result is conditions.EVERYTHING else conditions.both(result, bound)
+        for name in keywords:
+            lookup = self.keyword(name, keywords[name])
             if result is conditions.EVERYTHING:
                 result = lookup
             else:
@@ -232,14 +247,18 @@ class Schema:
     def _bind_lookup(self, lookup: Lookup) -> Lookup:
         if lookup.place is not None and lookup.owner is self.model:
             return lookup
-        place = self.place_of(lookup.parts, lookup.owner, literal=lookup.literal)
+        place = self._places.get(lookup.parts) if lookup.owner is self.model else None
+        if place is None:
+            place = self.place_of(lookup.parts, lookup.owner, literal=lookup.literal)
         return self._lookup(place, lookup.name, lookup.operand, lookup.parts)
 
     def keyword(self, name: str, operand: Any) -> Lookup:
         """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
         known = self._keywords.get(name)
-        if known is not None and known[3] == len(LOOKUPS):  # a user may register more of them
-            parts, lookup, place, _ = known
+        if known is not None and known[4] == len(LOOKUPS):  # a user may register more of them
+            parts, lookup, place, plain, _ = known
+            if type(operand) is plain and (type(operand) is not str or operand.isascii()):
+                return Lookup(parts, lookup, operand, place, self.model)
             return self._lookup(place, lookup, operand, parts)
         parts = tuple(name.split("__"))
         if len(parts) > 1 and parts[-1] in LOOKUPS:
@@ -247,8 +266,9 @@ class Schema:
         else:
             lookup = "equals"
         place = self.place(parts)
-        if len(self._keywords) < _MOST_KNOWN:
-            self._keywords[name] = (parts, lookup, place, len(LOOKUPS))
+        if len(self._keywords) < MOST_KNOWN:
+            plain = place.plain if lookup in _PLAIN_LOOKUPS else None
+            self._keywords[name] = (parts, lookup, place, plain, len(LOOKUPS))
         return self._lookup(place, lookup, operand, parts)
 
     def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:
@@ -327,7 +347,7 @@ class Schema:
         found = Place(
             "__".join(parts), info.stored, tuple(stored), kind, info.kind, info, plain=plain
         )
-        if first in self.fields and len(self._places) < _MOST_KNOWN:
+        if first in self.fields and len(self._places) < MOST_KNOWN:
             self._places[parts] = found
         return found
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 import msgspec
 
 from pymodels import conditions
-from pymodels.conditions import Condition, Lookup
+from pymodels.conditions import And, Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, ScanRefused, UsageError
 from pymodels.paths import Path
 from pymodels.planning import Pair, Plan, Term, execute
-from pymodels.schema import Place, Schema
+from pymodels.schema import MOST_KNOWN, Place, Schema
 from pymodels.values import ARRAYS
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pymodels.storage import Storage
 
 M = TypeVar("M", bound="Model")
+
+_NO_QUERIES: Final = frozenset({str, int, float, bool, tuple, type(None)})
+"""Types of most operands."""
 
 _FARTHEST: Final = 2**62
 """No store holds as many records, and no engine counts much farther."""
@@ -100,10 +103,20 @@ class Selection(Generic[M]):
         asked = self._asked
         if asked.offset or asked.limit is not None:
             self._refuse_slice("where")
-        condition = self._schema.condition(given, lookups)
+        schema = self._schema
+        if given or len(lookups) != 1:
+            condition = schema.condition(given, lookups)
+        else:
+            ((name, operand),) = lookups.items()
+            condition = schema.keyword(name, operand)
         if asked.condition is not conditions.EVERYTHING:
             condition = conditions.both(asked.condition, condition)
-        return self._with(condition=condition)
+        if asked is not schema.everything:
+            return self._with(condition=condition)
+        other = object.__new__(type(self))
+        other._model, other._schema, other._storage = self._model, schema, self._storage
+        other._asked = Asked(condition)
+        return other
 
     def where_not(self, *given: Condition, **lookups: Any) -> Self:
         """Keep the records that ``where`` with the same arguments would leave out."""
@@ -164,16 +177,29 @@ class Selection(Generic[M]):
         *nulls* says whether null and absent come ``"first"`` or ``"last"``; by default first where
         ascending and last where descending. Without fields: by key, which is the default.
         """
-        self._refuse_slice("order_by")
+        asked = self._asked
+        if asked.offset or asked.limit is not None:
+            self._refuse_slice("order_by")
         if nulls not in (None, "first", "last"):
             raise UsageError(f'nulls is "first" or "last", not {nulls!r}')
-        terms = tuple(self._term(field, nulls) for field in fields)
+        terms = tuple([self._term(field, nulls) for field in fields])
         descending = terms[-1].descending if terms else False
-        if len(terms) == 1 and terms[0].place.is_key:
+        if terms and terms[0].place.is_key and len(terms) == 1:
             terms = ()
         return self._with(order=terms, descending=descending, unordered=False)
 
     def _term(self, field: Any, nulls: str | None) -> Term:
+        if type(field) is not str:
+            return self._new_term(field, nulls)
+        terms = self._schema.terms
+        known: Term | None = terms.get((field, nulls))
+        if known is None:
+            known = self._new_term(field, nulls)
+            if len(terms) < MOST_KNOWN:
+                terms[field, nulls] = known
+        return known
+
+    def _new_term(self, field: Any, nulls: str | None) -> Term:
         descending = False
         if isinstance(field, Path):
             place = self._schema.place_of(field.parts, field.owner, literal=field.literal)
@@ -209,18 +235,20 @@ class Selection(Generic[M]):
         start, stop, step = wanted.start or 0, wanted.stop, wanted.step
         if step not in (None, 1):
             raise QueryError(f"a slice of a query has no step, such as {step!r}")
-        if not isinstance(start, int) or not isinstance(stop, int | None):
+        if not isinstance(start, int) or not (stop is None or isinstance(stop, int)):
             raise UsageError(f"a slice of a query has whole numbers, not {start!r} and {stop!r}")
         if start < 0 or (stop is not None and stop < 0):
             raise QueryError("a slice of a query counts from the start: use reverse() for the end")
         length = None if stop is None else stop - start if stop > start else 0
-        limit = self._asked.limit
+        offset, limit = self._asked.offset + start, self._asked.limit
         if limit is not None:
             left = max(0, limit - start)
             length = left if length is None else min(length, left)
         if length is not None and length > _FARTHEST:
             length = None
-        return self._with(offset=min(self._asked.offset + start, _FARTHEST), limit=length)
+        if offset > _FARTHEST:
+            offset = _FARTHEST
+        return self._with(offset=offset, limit=length)
 
     # --- relations --------------------------------------------------------------------------
 
@@ -254,11 +282,12 @@ class Selection(Generic[M]):
             "unordered": asked.unordered,
             "offset": asked.offset,
             "limit": asked.limit,
+            **changes,
         }
         condition = asked.condition
         if condition is not conditions.EVERYTHING:
             condition = _with_keys(condition)
-        plan = self._storage.current.plan(self._schema, condition, **(options | changes))
+        plan = self._storage.current.plan(self._schema, condition, **options)
         if not asked.allow_scan and plan.reads_everything:
             raise ScanRefused(
                 f"{self!s} would read every record of {self._schema.collection}, and "
@@ -320,7 +349,10 @@ class Selection(Generic[M]):
 
 def _with_keys(condition: Condition) -> Condition:
     """Replace queries that stand as operands by the keys that they find."""
-    if type(condition) is Lookup and not isinstance(condition.operand, Selection):
+    for part in condition.parts if type(condition) is And else (condition,):
+        if type(part) is not Lookup or type(part.operand) not in _NO_QUERIES:
+            break
+    else:
         return condition
     for one in conditions.lookups_in(condition):
         if isinstance(one.operand, Selection):

@@ -1,21 +1,24 @@
 """Plans for the simplest questions to an index, where there is nothing to weigh up.
 
-They are what ``choosing.choose`` would come to.
+They are what ``choosing.choose`` would come to: where one part of a condition alone asks about an
+indexed field, and no index has the order, there is no choice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from pymodels.byindex import EVERY, ByIndex, IndexOrder, InIndex, ranges_of, shortened
-from pymodels.conditions import EVERYTHING, Condition, Lookup
-from pymodels.encoding import ENCODERS, encode
+from pymodels.byindex import EVERY, ByIndex, IndexOrder, InIndex, Range, ranges_of, shortened
+from pymodels.conditions import EVERYTHING, And, Condition, Lookup
+from pymodels.encoding import ENCODERS, FAMILIES, encode, successor
 from pymodels.ordered import LONGEST, OrderedIndex
-from pymodels.planning import Plan, Term
+from pymodels.planning import Plan, Term, condition_names
 from pymodels.schema import Schema
 
 _KEYS: Final = ("ascending keys", "descending keys")
 _COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
+_SPANS: Final = {int: FAMILIES["number"], str: FAMILIES["text"]}
 
 
 def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | None:
@@ -23,7 +26,7 @@ def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | No
     place = lookup.place
     if lookup.name != "equals" or place is None or place.is_key:
         return None
-    index = native.alone.get((place.stored, *place.inside))
+    index = native.alone.get(place.way)
     if index is None:
         return None
     operand = lookup.operand
@@ -46,56 +49,123 @@ def shortcut(
     limit: int | None = None,
     names: frozenset[str] | None = None,
 ) -> Plan | None:
-    """Return the plan for one equality or range, or for a page in the order of one index."""
-    native_order: Any = None
-    index: OrderedIndex | None
+    """Return the plan where one lookup finds the records, or an index has a page in its order."""
+    rest: Condition = EVERYTHING
+    native_order: IndexOrder | str | None = None if unordered else _KEYS[descending]
     if type(condition) is Lookup:
-        place = condition.place
-        if order or place is None or place.is_key:
+        fragment = _found_by(native, condition)
+    elif condition is EVERYTHING:
+        if limit is None or len(order) != 1:
             return None
-        if condition.name == "equals":
-            found = equality(native, condition)
-            if found is None:
-                return None
-            index, entry = found
-            fragment = InIndex(index, ((entry, entry + b"\0"),), True)
-        elif condition.name in _COMPARED and limit is None and not offset:
-            index = native.alone.get((place.stored, *place.inside))
-            # Dates and instants, which lie among each other, have no plain type.
-            if index is None or place.plain is None or native.columns:
-                return None
-            asked = ranges_of(index.parts[0], place, condition.name, condition.operand)
-            if asked is None or not asked.ranges:
-                return None
-            ranges, wider = shortened(asked.ranges)
-            if wider:
-                return None
-            fragment = InIndex(index, ranges)
-        else:
-            return None
-        if not unordered:
-            native_order = _KEYS[descending]
-    elif condition is EVERYTHING and limit is not None and len(order) == 1:
-        term = order[0]
-        place = term.place
-        index = native.alone.get((place.stored, *place.inside))
-        nulls_as_usual = term.nulls_first is not term.descending
-        if index is None or term.descending != descending or not nulls_as_usual:
-            return None
-        fragment = InIndex(index, EVERY)
-        native_order = IndexOrder(index, descending, None)
+        native_order = _in_order(native, order[0], descending)
+        fragment = None if native_order is None else InIndex(native_order.index, EVERY)
+    elif type(condition) is And and (limit is None or order):
+        fragment, rest = _only_found_by(native, condition.parts)
     else:
         return None
+    if fragment is None:
+        return None
+    if order and condition is not EVERYTHING:
+        if unordered or native.columns:
+            return None
+        for term in order:
+            if term.place.is_key or term.place.way in native.paths:
+                return None
+        native_order = None
+    is_finished = rest is EVERYTHING and (unordered or native_order is not None)
+    if names is not None:
+        if rest is not EVERYTHING:
+            names |= condition_names(rest)
+        if native_order is None:
+            names |= {term.place.stored for term in order}
     return Plan(
         schema,
         condition,
         fragment,
-        EVERYTHING,
+        rest,
         order,
         descending,
         unordered,
         native_order,
-        offset,
-        limit,
-        names=names,
+        offset if is_finished else 0,
+        limit if is_finished else None,
+        0 if is_finished else offset,
+        None if is_finished else limit,
+        names,
     )
+
+
+def _in_order(native: ByIndex, term: Term, descending: bool) -> IndexOrder | None:
+    index = native.alone.get(term.place.way)
+    if index is None or term.descending != descending or term.nulls_first is term.descending:
+        return None
+    return IndexOrder(index, descending, None)
+
+
+def _found_by(native: ByIndex, lookup: Lookup) -> InIndex | None:
+    """Return where an index has exactly the records of a lookup."""
+    name, place = lookup.name, lookup.place
+    if name == "equals":
+        found = equality(native, lookup)
+        if found is None:
+            return None
+        index, entry = found
+        return InIndex(index, ((entry, entry + b"\0"),), True)
+    # Dates and instants, which lie among each other, have no plain type.
+    if name not in _COMPARED or place is None or place.plain is None or native.columns:
+        return None
+    whole = native.alone.get(place.way)
+    if whole is None:
+        return None
+    between = _plain_range(name, lookup.operand)
+    if between is not None:
+        return InIndex(whole, (between,))
+    asked = ranges_of(whole.parts[0], place, name, lookup.operand)
+    if asked is None or not asked.ranges:
+        return None
+    ranges, wider = shortened(asked.ranges)
+    return None if wider else InIndex(whole, ranges)
+
+
+def _plain_range(name: str, operand: Any) -> Range | None:
+    """Return what ``ranges_of`` does if operands are of the commonest types and not long."""
+    low, high = operand if name == "between" else (operand, operand)
+    kind = type(low)
+    if kind not in _SPANS or type(high) is not kind:
+        return None
+    (start, end), encoder = _SPANS[kind], ENCODERS[kind]
+    if name == "gt":
+        start = successor(encoder(low))
+    elif name in ("gte", "between"):
+        start = encoder(low)
+    if name == "lt":
+        end = encoder(high)
+    elif name in ("lte", "between"):
+        end = successor(encoder(high))
+    return (start, end) if start < end and len(start) <= LONGEST >= len(end) else None
+
+
+_NOT_ALONE: Final[tuple[None, Condition]] = (None, EVERYTHING)
+
+
+def _only_found_by(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex | None, Condition]:
+    """Return what finds the records of the only part that asks about an indexed field, and the
+    others; nothing if there are several such parts, or none.
+    """
+    if native.columns or native.are_partial:
+        return _NOT_ALONE
+    indexed: Lookup | None = None
+    for part in parts:
+        if type(part) is not Lookup or part.place is None or part.place.is_key:
+            return _NOT_ALONE
+        field = part.place.field
+        if field is not None and field.options.unique:
+            return _NOT_ALONE
+        if part.place.way in native.paths:
+            if indexed is not None:
+                return _NOT_ALONE
+            indexed = part
+    if indexed is None or indexed.place is None or indexed.place.way in native.several:
+        return _NOT_ALONE
+    others = tuple([part for part in parts if part is not indexed])
+    return _found_by(native, indexed), others[0] if len(others) == 1 else And(others)

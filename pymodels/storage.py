@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import conditions, persistence, rewriting
@@ -236,9 +236,15 @@ class Storage(Opened, ABC):
         """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
         return finish(self, plan, self.scan(plan))
 
-    def column(self, plan: Plan, place: Place) -> AbstractContextManager[Column | None]:
-        """Return a context with the values at *place*, if an index has those that *plan* finds."""
-        return nullcontext()
+    def load_all(self, plan: Plan) -> list[Any]:
+        """Return the instances of all records that *plan* asks for."""
+        return list(persistence.load_each(self, plan.schema, lambda: self.run(plan)))
+
+    def read_column(
+        self, plan: Plan, place: Place, read: Callable[[Column], list[Any] | None]
+    ) -> list[Any] | None:
+        """Return what *read* makes of the values at *place*, if an index has what *plan* finds."""
+        return None
 
     def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
         """Return what all records that *plan* finds have at each of *places*, None for nothing.

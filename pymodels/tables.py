@@ -9,9 +9,10 @@ blocks with the ages of many records in each.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -48,6 +49,7 @@ INDEX: Final = "index:"
 """What the names of the tables begin with that hold several keys under an entry."""
 
 
+@lru_cache(maxsize=4096)
 def index_table(collection: str, index: str) -> str:
     return f"{INDEX}{_apart(collection)}:{index}"
 
@@ -56,14 +58,15 @@ COLUMNS: Final = "column:"
 """What the names of the tables begin with that hold blocks of values."""
 
 
+@lru_cache(maxsize=4096)
 def column_table(collection: str, index: str) -> str:
     return f"{COLUMNS}{_apart(collection)}:{index}"
 
 
 def table_of(collection: str, index: OrderedIndex) -> str:
     """Return the name of the table in which an index is kept."""
-    begin = COLUMNS if index.parts[0].form == COLUMN else INDEX
-    return f"{begin}{_apart(collection)}:{index.name}"
+    name = column_table if index.parts[0].form == COLUMN else index_table
+    return name(collection, index.name)
 
 
 def _apart(collection: str) -> str:
@@ -134,7 +137,7 @@ class IndexView(View, Protocol):
     is_snapshot: bool
     """Whether the view goes on to show what was there when it was opened."""
 
-    def open(self, tables: Iterable[str]) -> None:
+    def open(self, tables: Collection[str]) -> None:
         """Make sure that one state is seen of all these tables."""
 
     def steady(self) -> AbstractContextManager[Any]:
@@ -174,6 +177,10 @@ class IndexView(View, Protocol):
         self, table: str, low: bytes, high: bytes, *, descending: bool
     ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
         """Yield the entries of a range once: with their first and last key, and how many."""
+
+    def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
+        """Return the entries of a range, each once, in order."""
+        return [one for one, *_ in self.distinct(table, low, high, descending=False)]
 
 
 class PagedView(View):

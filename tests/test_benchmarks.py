@@ -91,8 +91,15 @@ def test_calls_stay_few(opener):
     counted = count_calls(opener)
     assert counted["get by key"] <= 20
     assert counted["fetch all, an object"] <= 3.5
-    assert counted["build and plan a query"] <= 40
-    assert counted["build and plan a page in order"] <= 40
+    assert counted["indexed =, an object"] <= 5
+    assert counted["indexed count"] <= (35 if opener is in_lmdb else 47)
+    assert counted["build a query"] <= 10
+    assert counted["build and plan a query"] <= 27
+    assert counted["build and plan a page in order"] <= 30
+    assert counted["build and plan two conditions, an order and a slice"] <= 50
+    assert counted["build and plan two indexed conditions"] <= 400
+    assert counted["lowest and highest, indexed"] <= 220
+    assert counted["values of an indexed field, a value"] <= 14
     assert counted["update in a transaction, a record"] <= 50
     assert counted["single save"] <= 140
 

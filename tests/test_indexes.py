@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from pymodels import DuplicateKey, Field, Model, ModelError, Path, ScanRefused, get_storage
 from pymodels.byindex import AllOf, AnyOf, InIndex
+from pymodels.columns import Column
 from pymodels.ext import memory
-from pymodels.grouping import column_of
+from pymodels.grouping import read_column
 from pymodels.ordered import LONGEST
 from pymodels.query import Query
 from pymodels.storage import Storage
@@ -364,15 +365,13 @@ def test_values_are_read_off_an_index(storage: Storage, reference: Storage) -> N
 
 def test_values_of_an_index_take_a_record_each(storage: Storage) -> None:
     people = Person.objects(storage)
-    with column_of(people, "city") as column:
-        assert column is not None
-        counted = column.counts()
+    counted = read_column(people, "city", Column.counts)
+    assert counted is not None
     assert [value for value, _ in counted] == people.values("city")
     assert sum(count for _, count in counted) == COUNT
-    with column_of(people, "plain") as column:
-        assert column is None  # a partial index has not all of them
-    with column_of(people[:5], "city") as column:
-        assert column is None
+    # A partial index has not all of them.
+    assert read_column(people, "plain", Column.values) is None
+    assert read_column(people[:5], "city", Column.values) is None
 
 
 def test_explain_says_what_was_expected_and_met_and_what_would_help(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pymodels import (
     TransactionError,
     get_storage,
 )
+from pymodels.ext.lmdb.snapshots import Snapshot
 from pymodels.testing.people import Setting, Town
 from pymodels.testing.running import Child, in_child, in_threads
 from tests.lmdb_files import fill, numbers, open_file, run_program
@@ -222,3 +224,30 @@ def test_names_with_nul_are_names_of_their_own(tmp_path: Path) -> None:
         assert Long.objects(storage).where(number=1).count() == 1
         assert [*storage.keys(Short), *storage.keys(Long)] == ["s", "l"]
         assert storage.check()
+
+
+class Member(Model):
+    city: Field[str] = Field(index=True)
+
+
+def test_keys_of_an_index_and_their_records_are_of_one_state(path: Path, monkeypatch: Any) -> None:
+    with get_storage("pymodels.ext.lmdb", path=path) as storage:
+        ann = Member(pk="ann", city="Rome")
+        ann.save(storage)
+        people = Member.objects(storage).where(city="Rome")
+        assert people.count() == 1
+        # As in a process that has opened the table of an index, and not yet that of the records.
+        storage.environment.tables.pop(Member.__schema__.table)
+        under = Snapshot.under
+
+        def move_meanwhile(view: Snapshot, table: str, entry: bytes) -> list[bytes]:
+            found = under(view, table, entry)
+            ann.city = "Oslo"
+            with ThreadPoolExecutor(1) as other:
+                other.submit(ann.save, storage).result()
+            return found
+
+        monkeypatch.setattr(Snapshot, "under", move_meanwhile)
+        assert [person.city for person in people] == ["Rome"]
+        monkeypatch.undo()
+        assert people.all() == []

@@ -141,6 +141,18 @@ class Storage(KeyValueStorage):
             shared.fail(error)
         return found
 
+    def count_at_once(self, table: str, entry: bytes) -> tuple[int, int] | None:
+        shared = self._shared or self._open()
+        found = shared.tables.get(table)
+        if found is None:
+            return None
+        try:
+            with shared.handle.begin(found.handle) as transaction, transaction.cursor() as cursor:
+                count: int = cursor.count() if cursor.set_key(entry) else 0
+                return count, transaction.id()
+        except lmdb.Error as error:
+            shared.fail(error)
+
     def sync(self) -> None:
         """Wait until all that was written is on the disk; of use with ``durability="async"``."""
         self.check_open()

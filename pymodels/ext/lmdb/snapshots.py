@@ -6,7 +6,7 @@ import itertools
 import operator
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
 
@@ -148,7 +148,14 @@ class Snapshot(IndexView):
 
     # --- indexes ----------------------------------------------------------------------------
 
-    def open(self, tables: Iterable[str]) -> None:
+    def open(self, tables: Collection[str]) -> None:
+        known, opened = self._shared.tables, self._opened
+        for table in tables:
+            found = known.get(table)
+            if found is None or found.number > opened:
+                break
+        else:
+            return
         begun = None
         while begun is not self._transaction:
             begun = self._transaction
@@ -207,6 +214,22 @@ class Snapshot(IndexView):
                     there = cursor.prev_nodup() if descending else cursor.next_nodup()
         except lmdb.Error as error:
             self._shared.fail(error)
+
+    def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
+        handle = self._handle(table)
+        if handle is None:
+            return []
+        found: list[bytes] = []
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                entries = cursor.iternext_nodup(values=False) if _to(cursor, low) else iter(())
+                while chunk := list(itertools.islice(entries, _CHUNK)):
+                    found += chunk
+                    if chunk[-1] >= high:
+                        return found[: bisect_left(found, high)]
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return found
 
     def count_under(self, table: str, entry: bytes) -> int:
         handle = self._handle(table)

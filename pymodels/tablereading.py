@@ -1,0 +1,339 @@
+"""How a storage over tables of bytes answers: by keys, by unique values and by ordered indexes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Final, cast
+
+import msgspec
+
+from pymodels import conditions
+from pymodels.advice import suggestion
+from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
+from pymodels.byindex import (
+    AllOf,
+    AnyOf,
+    ByIndex,
+    InColumns,
+    IndexOrder,
+    InIndex,
+    indexes_in,
+    indexes_of,
+)
+from pymodels.bykey import UniqueValue
+from pymodels.catalog import Catalog, declared_ordered
+from pymodels.choosing import choose
+from pymodels.columns import Column, column_of
+from pymodels.conditions import Condition, Lookup
+from pymodels.expecting import Expectations, Sample
+from pymodels.fetching import (
+    Chunk,
+    are_as_before,
+    by_indexes,
+    by_key_range,
+    by_unique,
+    count_found,
+    first_size,
+    in_order,
+    tables_of,
+    without_indexes,
+)
+from pymodels.finishing import decoded, finished, is_finished, sliced
+from pymodels.keys import KeyKind, kind_named
+from pymodels.messagepack import MessagePack
+from pymodels.ordered import OrderedIndex
+from pymodels.persistence import load_chunks
+from pymodels.planning import Pair, Plan
+from pymodels.schema import Place, Schema
+from pymodels.shortcuts import equality, shortcut
+from pymodels.storage import Storage
+from pymodels.tables import (
+    META,
+    CollectionRecord,
+    IndexView,
+    PagedView,
+    View,
+    check_key_kind,
+    in_chunks,
+    index_table,
+    records_table,
+)
+
+_OF_INDEXES: Final = frozenset({InIndex, InColumns, AllOf, AnyOf})
+"""What fragments are that indexes answer."""
+
+
+class TableReader(Storage):
+    """A storage that reads tables of bytes, of which an engine gives it views."""
+
+    codec = MessagePack()
+    keeps_indexes: ClassVar[bool] = False
+    """Whether its views and batches know of ordered indexes."""
+    page_size: ClassVar[int | None] = None
+    """How many pairs an iteration reads at a time, where no view may stay open for long."""
+
+    def __init__(self, *, name: str, read_only: bool = False) -> None:
+        super().__init__(name=name, read_only=read_only)
+        self.catalogs: dict[str, Catalog] = {}
+        self.samples: dict[str, Sample] = {}
+
+    @abstractmethod
+    def view(self) -> AbstractContextManager[View]:
+        """Return a context that reads one state of the tables."""
+
+    def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
+        self.check_open()
+        table, encode = schema.table, schema.key.encode
+        with self.view() as view:
+            if len(keys) > 1 and self.keeps_indexes:
+                packed = list(map(encode, keys))
+                found = dict(_with_indexes(view).fetch(table, packed))
+                return list(map(found.get, packed))
+            return [view.get(table, encode(key)) for key in keys]
+
+    def scan(self, plan: Plan) -> Iterator[Pair]:
+        self.check_open()
+        return decoded(plan.schema, self._chunks(plan))
+
+    def run(self, plan: Plan) -> Iterator[Pair]:
+        if not self._scans_as_usual():
+            return super().run(plan)
+        self.check_open()
+        return finished(self, plan, self._chunks(plan))
+
+    def load_all(self, plan: Plan) -> list[Any]:
+        if not is_finished(plan) or not self._scans_as_usual():
+            return super().load_all(plan)
+        self.check_open()
+        return load_chunks(self, plan.schema, self._chunks(plan))
+
+    def _scans_as_usual(self) -> bool:
+        """Tell whether records come from nowhere but the chunks."""
+        return getattr(self.scan, "__func__", None) is TableReader.scan
+
+    def _chunks(self, plan: Plan) -> Iterator[Chunk]:
+        if self.page_size is not None:
+            yield from self._chunks_in(PagedView(self._view_if_open, self.page_size), plan)
+            return
+        with self.view() as view:
+            yield from self._chunks_in(view, plan)
+
+    def _view_if_open(self) -> AbstractContextManager[View]:
+        self.check_open()
+        return self.view()
+
+    def _chunks_in(self, view: Any, plan: Plan) -> Iterator[Chunk]:
+        if plan.most == 0:
+            return iter(())
+        schema, fragment = plan.schema, plan.native
+        if type(fragment) in _OF_INDEXES:
+            return self._chunks_by_index(view, plan)
+        catalog = self._catalog_for(view, schema)
+        descending = plan.native_order == "descending keys"
+        first = first_size(plan)
+        if isinstance(fragment, UniqueValue):
+            found = by_unique(view, schema, catalog, fragment, descending=descending)
+            chunks = in_chunks(iter(found), first)
+        else:
+            chunks = by_key_range(view, schema, fragment, descending=descending, first=first)
+        return sliced(chunks, plan.skip, plan.most)
+
+    def _chunks_by_index(self, view: IndexView, plan: Plan) -> Iterator[Chunk]:
+        indexes = indexes_of(plan)
+        view.open(tables_of(plan.schema, indexes))
+        catalog = self._catalog_for(view, plan.schema)
+        if not are_as_before(indexes, catalog):
+            return without_indexes(self, view, plan)
+        if type(plan.native) is InColumns:
+            return by_columns(self, view, plan)
+        if type(plan.native_order) is IndexOrder:
+            return in_order(self, view, plan)
+        return by_indexes(self, view, catalog, plan)
+
+    def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
+        if self.keeps_indexes:
+            catalog = self.catalogs.get(schema.collection)
+            native = None if catalog is None else catalog.plans.get(schema)
+            if native is None:
+                native = self._native(schema)
+            if native is not None:
+                plan = shortcut(native, schema, condition, **options)
+                if plan is not None:
+                    return plan
+                return choose(self, native, schema, condition, self._index_view, **options)
+        return super().plan(schema, condition, **options)
+
+    def _index_view(self) -> AbstractContextManager[IndexView]:
+        return cast("AbstractContextManager[IndexView]", self.view())
+
+    def _native(self, schema: Schema) -> ByIndex | None:
+        """Return what the indexes can do that *schema* can use, None without any."""
+        catalog = self.catalogs.get(schema.collection)
+        if catalog is None:
+            self.check_open()
+            with self.view() as view:
+                catalog = self.catalog(view, schema.collection)
+            if catalog is None:
+                return None
+        if not catalog.ordered:
+            return None
+        native: ByIndex | None = catalog.plans.get(schema)
+        if native is None:
+            by_key = self.query_class_of().native
+            native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
+        return native
+
+    def count_equal(self, schema: Schema, lookup: Lookup) -> int | None:
+        catalog = self.catalogs.get(schema.collection)
+        native: ByIndex | None = None if catalog is None else catalog.plans.get(schema)
+        found = None if native is None else equality(native, lookup)
+        if catalog is None or found is None:
+            return None
+        index, entry = found
+        table = index_table(schema.collection, index.name)
+        at_once = self.count_at_once(table, entry)
+        if (
+            at_once is not None
+            and at_once[1] == catalog.stamp
+            and catalog.record.key == schema.key.name
+        ):
+            return at_once[0]
+        self.check_open()
+        seen: Any
+        with self.view() as seen:
+            # The count may begin the view anew, so that what it was made with is asked afterwards.
+            count: int = seen.count_under(table, entry)
+            known = self._catalog_for(seen, schema)
+            is_known = known is not None and known.record.ordered.get(index.name) is index
+        return count if is_known else None
+
+    def count_at_once(self, table: str, entry: bytes) -> tuple[int, int] | None:
+        """Return how many records have an entry of an index, and the stamp of that state.
+
+        None where a view is as quick.
+        """
+        return None
+
+    def count(self, plan: Plan) -> int:
+        if plan.offset or plan.limit is not None or not plan.exact:
+            return super().count(plan)
+        everything = plan.condition == conditions.EVERYTHING
+        if everything:
+            is_counted = not plan.skip and plan.most is None
+        else:
+            is_counted = type(plan.native) in _OF_INDEXES
+        if not is_counted:
+            return super().count(plan)
+        self.check_open()
+        with self.view() as view:
+            if everything:
+                self._catalog_for(view, plan.schema)
+                return view.count(records_table(plan.schema.collection))
+            seen = _with_indexes(view)
+            indexes = indexes_of(plan)
+            seen.open(tables_of(plan.schema, indexes))
+            catalog = self._catalog_for(view, plan.schema)
+            if not are_as_before(indexes, catalog):
+                return super().count(plan)
+            if isinstance(plan.native, InColumns):
+                return count_matching(self, seen, plan)
+            return count_found(seen, catalog, plan)
+
+    def read_column(
+        self, plan: Plan, place: Place, read: Callable[[Column], list[Any] | None]
+    ) -> list[Any] | None:
+        native = self._native(plan.schema) if self.keeps_indexes else None
+        index = None if native is None else column_of(native, plan, place)
+        if index is None:
+            return None
+        self.check_open()
+        with self.view() as view:
+            seen, used = _with_indexes(view), (index.index,)
+            seen.open(tables_of(plan.schema, used))
+            if not are_as_before(used, self._catalog_for(view, plan.schema)):
+                return None
+            return read(Column(self, seen, plan, place, index))
+
+    def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
+        native = self._native(plan.schema) if self.keeps_indexes else None
+        if native is None or not has_values(plan, places, native.columns):
+            return None
+        self.check_open()
+        used = {*indexes_in(plan.native), *(native.columns[place.stored] for place in places)}
+        with self.view() as view:
+            seen = _with_indexes(view)
+            seen.open(tables_of(plan.schema, used))
+            if not are_as_before(used, self._catalog_for(view, plan.schema)):
+                return None
+            return values_of(self, seen, plan, places, native.columns)
+
+    def expected(self, plan: Plan) -> int | None:
+        if plan.expected is not None or not self.keeps_indexes:
+            return plan.expected
+        with self._index_view() as view:
+            return Expectations(self, view, plan.schema).of(plan.native)
+
+    def explain(self, plan: Plan) -> Mapping[str, Any]:
+        found = dict(super().explain(plan))
+        advice = suggestion(plan) if self.keeps_indexes else None
+        return found | {"suggestion": advice} if advice else found
+
+    def collections(self) -> Mapping[str, KeyKind]:
+        self.check_open()
+        with self.view() as view:
+            return self.collections_in(view)
+
+    def collections_in(self, view: View) -> Mapping[str, KeyKind]:
+        """Return what ``collections`` does, of one state of the tables."""
+        return {
+            name[len("collection:") :]: kind_named(
+                msgspec.msgpack.decode(value, type=CollectionRecord).key
+            )
+            for key, value in view.items(META, b"collection:", b"collection;", descending=False)
+            if (name := key.decode())
+        }
+
+    def catalog(self, view: View, name: str) -> Catalog | None:
+        """Return what is remembered of a collection, None if nothing is."""
+        found = self.catalogs.get(name)
+        seen: Any = view
+        stamp = seen.stamp if self.keeps_indexes else None
+        if found is not None and found.stamp == stamp is not None:
+            return found  # nothing at all was written since
+        data = view.get(META, f"collection:{name}".encode())
+        if data is None:
+            return None
+        if found is None or found.data != data:
+            found = self.catalogs[name] = Catalog(name, data, self.codec)
+        found.stamp = stamp
+        return found
+
+    def collection_record(self, view: View, name: str) -> CollectionRecord | None:
+        """Return what ``catalog`` knows of a collection, to be changed."""
+        data = view.get(META, f"collection:{name}".encode())
+        return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
+
+    def check_key_kind(self, schema: Schema) -> None:
+        with self.view() as view:
+            self._catalog_for(view, schema)
+
+    def _catalog_for(self, view: View, schema: Schema) -> Catalog | None:
+        """Return what is known of a model's collection, and check that its keys are of one kind."""
+        catalog = self.catalogs.get(schema.collection)
+        seen: Any = view
+        if catalog is None or catalog.stamp is None or catalog.stamp != seen.stamp:
+            catalog = self.catalog(view, schema.collection)
+        if catalog is not None and catalog.record.key != schema.key.name:
+            check_key_kind(catalog.record, schema, self.name)
+        return catalog
+
+    def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
+        """Return the indexes that are to be kept for what a model declares."""
+        return declared_ordered(schema, self.codec) if self.keeps_indexes else ()
+
+
+def _with_indexes(view: Any) -> IndexView:
+    """Return *view* as what the views of a storage with ``keeps_indexes`` are."""
+    return view  # type: ignore[no-any-return]  # nothing is called to say so

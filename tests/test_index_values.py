@@ -1,0 +1,75 @@
+"""Values that are read off an index are those that the records have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymodels import Field, Model, get_storage
+from pymodels.encoding import decoded_text, encode
+
+
+class Note(Model):
+    text: Field[str | None] = Field(index=True)
+    city: Field[str] = Field(index=True)
+
+
+TEXTS = ["b", None, "a", "a\0", "a\1", "a\0\1", "\1\1\2", "a\1\2", "ä", "", "\U0001f600", "b"]
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def notes(request: Any, tmp_path: Path) -> Any:
+    settings = {"path": tmp_path / "notes"} if request.param == "lmdb" else {}
+    with get_storage(f"pymodels.ext.{request.param}", **settings) as storage:
+        storage.save_all(
+            Note(text=text, city=f"City {number % 3}") for number in range(4) for text in TEXTS
+        )
+        yield Note.objects(storage)
+
+
+@given(st.text() | st.text("\0\1\2ab"))
+def test_text_comes_back_from_its_encoding(text: str) -> None:
+    assert decoded_text(encode(text)) == text
+
+
+def in_order(texts: Any) -> list[Any]:
+    """Return text sorted by code points, after null."""
+    return sorted(texts, key=lambda text: (text is not None, text or ""))
+
+
+def test_distinct_text_with_nothing_lost(notes: Any) -> None:
+    assert notes.values("text") == in_order(set(TEXTS))
+    counted = Counter(TEXTS)
+    assert notes.group_by("text").count() == [
+        (text, counted[text] * 4) for text in in_order(counted)
+    ]
+    assert (notes.min("text"), notes.max("text")) == ("", "\U0001f600")
+
+
+def test_of_a_part_of_the_records(notes: Any) -> None:
+    between = notes.where(text__between=("a", "b"))
+    assert between.values("text") == ["a", "a\0", "a\0\1", "a\1", "a\1\2", "b"]
+    assert (between.min("text"), between.max("text")) == ("a", "b")
+    assert notes.where(city="City 1").values("city") == ["City 1"]
+    assert notes.where(city="nowhere").values("city") == []
+    assert notes.where(city="nowhere").max("city") is None
+
+
+def test_text_that_is_too_long_for_an_index(notes: Any) -> None:
+    long = ["c" * 600 + end for end in "ba"]
+    notes.storage.save_all(Note(text=text, city="x") for text in long)
+    assert notes.values("text") == in_order({*TEXTS, *long})
+    assert notes.where(text__startswith="c").values("text") == sorted(long)
+    assert notes.where(text__startswith="c").max("text") == max(long)
+
+
+def test_many_values_between_two(notes: Any) -> None:
+    names = [f"n{number:04}" for number in range(1500)]
+    notes.storage.save_all(Note(text=name, city="x") for name in names)
+    assert notes.where(text__between=("n0100", "n1300")).values("text") == names[100:1301]
+    assert notes.where(text__startswith="n").values("text") == names
