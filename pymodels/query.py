@@ -148,9 +148,9 @@ class Query(Selection[M]):
             self._asked is self._schema.everything
             and not (given or lookups)
             and key is not _NO_KEY
-            and not isinstance(key, conditions.Node)
+            and (type(key) is str or not isinstance(key, conditions.Node))
         ):
-            return self._storage.get(self._model, key)
+            return self._storage.find(self._schema, key)  # type: ignore[no-any-return]  # of the model
         query = self
         if isinstance(key, conditions.Node):
             given = (key, *given)

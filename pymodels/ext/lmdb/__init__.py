@@ -131,12 +131,13 @@ class Storage(KeyValueStorage):
     def read_one(self, schema: Schema, key: Any) -> bytes | None:
         shared = self._shared or self._open()
         table = shared.tables.get(schema.table) or shared.table(schema.table)
-        encoded = schema.key.encode(key)
-        if table is None or len(encoded) > LONGEST_KEY:
+        if table is None:
             return None
         try:
             with shared.handle.begin(table.handle) as transaction:
-                found: bytes | None = transaction.get(encoded)
+                found: bytes | None = transaction.get(schema.key.encode(key))
+        except lmdb.BadValsizeError:
+            return None  # no record has a key that is so long
         except lmdb.Error as error:
             shared.fail(error)
         return found
