@@ -128,7 +128,7 @@ def steps(count: int) -> list[Step]:
         Step("lowest and highest, indexed", methodcaller("ages"), 1, 9),
         Step("sums in groups", methodcaller("ages_in_cities"), 1, 2),
         Step("fetch all", lambda side: side.fetch_all(), count, 2, 1.5),
-        Step("update one field, in a transaction", lambda s: s.update(some), len(some), target=2),
+        Step("update one field, in a transaction", lambda s: s.update(some), len(some), 3, 2),
         Step("delete by filter", lambda side: side.delete_city(there), 100, target=1.5),
         Step("reopen and get one", lambda side: side.reopen(keys[0]), 1, 3, 2),
         Step("substring scan, in a column", lambda s: s.with_text(NEEDLE), 1, 2, before=in_columns),
