@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pymodels.storage import Storage
 from pymodels.testing import QueryTests, ValueTests
 from tests.indexed_storages import (
@@ -13,6 +15,8 @@ from tests.indexed_storages import (
     IndexedMemory,
     SmallBlocks,
 )
+
+pytestmark = pytest.mark.covers_nothing_new
 
 
 class TestMemory(QueryTests, ValueTests):
