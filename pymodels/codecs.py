@@ -117,7 +117,8 @@ def unfit_result(
 ) -> ValidationError:
     """Return the error for a field that cannot hold what an operation gives."""
     return ValidationError(
-        f"{patch.schema.name} {patch.key!r}.{info.name}: {operation!r} gives {problem}",
+        f"{patch.schema.name} {patch.key!r}.{info.name}: {operation!r} gives what does not fit: "
+        f"{problem}",
         [(info.name, problem)],
     )
 

@@ -23,6 +23,10 @@ _SIGNS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 }
 
 
+_NO_FACTORS: Final = (str, bytes, list, tuple)
+"""What Python would repeat, until its memory is full."""
+
+
 class Node:
     """What expressions share: arithmetic that makes larger ones."""
 
@@ -236,6 +240,8 @@ def evaluate(expression: Expression, read: Callable[[str], Any]) -> Any:
             try:
                 if isinstance(first, bool) or isinstance(second, bool):
                     raise TypeError("a bool is no number")
+                if sign == "*" and (type(first) in _NO_FACTORS or type(second) in _NO_FACTORS):
+                    raise TypeError("text and lists are not multiplied")
                 return _SIGNS[sign](first, second)
             except (TypeError, ArithmeticError) as error:
                 raise ValidationError(

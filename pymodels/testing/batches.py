@@ -270,6 +270,8 @@ class BatchTests(OpensStorage):
         assert [one.age for one in Person.objects(storage).where(name="top")] == [108, 109]
         with pytest.raises(ValidationError):
             Person.objects(storage).update(age=F("age") / 2)
+        with pytest.raises(ValidationError, match="not multiplied"):
+            Person.objects(storage).update(name=F("name") * 10**12)
         assert Person.objects(storage).sum("age") == sum(range(7)) + 107 + 108 + 109
 
     def test_deleting_by_query(self, storage: Any) -> None:

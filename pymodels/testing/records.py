@@ -183,6 +183,8 @@ class RecordTests(
             storage.get(Person, "a")
         with pytest.raises(StorageClosed):
             storage.begin()
+        with pytest.raises(StorageClosed), storage:
+            pytest.fail("nothing is to be done with it")
 
     def test_a_storage_given_by_a_function(self, storage: Any) -> None:
         Person(pk="a", name="Ann").save(lambda: storage)
