@@ -117,10 +117,13 @@ class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
         *storage* may be a function that returns one. With ``allow_scan=False`` queries that would
         read every record raise ``ScanRefused``.
         """
-        if not isinstance(storage, Opened):
-            storage = resolve(storage)
-        found = storage.queries.get(cls) if allow_scan else None
-        return storage.query(cls, allow_scan=allow_scan) if found is None else found
+        try:
+            found: Query[Self] | None = storage.queries.get(cls)  # type: ignore[union-attr]
+        except AttributeError:
+            found = None  # as of a function
+        if found is not None and allow_scan:
+            return found
+        return resolve(storage).query(cls, allow_scan=allow_scan)
 
     @classmethod
     def reference(cls, key: Any) -> Self:

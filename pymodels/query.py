@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 from pymodels import aggregation, conditions, persistence, updating
+from pymodels.active import ACTIVE
 from pymodels.columns import Column
 from pymodels.errors import (
     Conflict,
@@ -137,6 +138,11 @@ class Query(Selection[M]):
 
     def last(self) -> M:
         """Return the last record; raise ``RecordNotFound`` if there is none."""
+        if self._asked.offset or self._asked.limit is not None:
+            raise QueryError(
+                "a slice of a query is final, and last(), which turns the order round, must come "
+                "before the slice: after it write query.all()[-1]"
+            )
         return self.reverse().first()
 
     def get(self, key: Any = _NO_KEY, /, *given: Any, **lookups: Any) -> M:
@@ -144,13 +150,23 @@ class Query(Selection[M]):
 
         Raises ``RecordNotFound`` if there is none and ``MultipleFound`` if there are several.
         """
-        if (
-            self._asked is self._schema.everything
-            and not (given or lookups)
-            and key is not _NO_KEY
-            and (type(key) is str or not isinstance(key, conditions.Node))
-        ):
-            return self._storage.find(self._schema, key)  # type: ignore[no-any-return]  # of the model
+        schema, storage = self._schema, self._storage
+        if self._asked is schema.everything and not (given or lookups) and key is not _NO_KEY:
+            # Nothing is asked more often, so that a plain key takes no further call of ours.
+            decode = storage.decoders.get(schema)
+            if decode is not None and type(key) is str and key.isascii() and not ACTIVE.get():
+                stored = storage.read_one(schema, key) if key else None
+                if stored is not None:
+                    try:
+                        instance = decode(stored)
+                    except storage.codec.errors as error:
+                        raise storage.codec.invalid(schema, key, stored, error) from error
+                    instance._pk = key
+                    instance._stored = stored
+                    instance._storage = storage
+                    return instance  # type: ignore[no-any-return]  # one of the model
+            if not isinstance(key, conditions.Node):
+                return storage.get(self._model, key)
         query = self
         if isinstance(key, conditions.Node):
             given = (key, *given)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Model")
 D = TypeVar("D")
 
-MISSING: Final[Any] = object()
+_MISSING: Final[Any] = object()
 
 
 class Opened:
@@ -75,7 +75,9 @@ class Storage(Opened, ABC):
         self.queries: dict[Any, Query[Any]] = {}
         self.met: dict[str, set[Any]] = {}  # the models it was used with, by their collections
         self.supported: dict[Schema, Any] = {}  # what may be saved here, with its indexes
-        self._decoders: dict[Schema, Callable[[Any], Any]] = {}
+        self._loaders: dict[Schema, Callable[[Any, Any], Any]] = {}
+        # Of models with text as keys that demand nothing of their records, for ``Query.get``.
+        self.decoders: dict[Schema, Callable[[Any], Any]] = {}
         self._matchers: dict[Schema, Callable[[Any, Any], bool]] = {}
 
     # --- what a backend writes --------------------------------------------------------------
@@ -140,6 +142,7 @@ class Storage(Opened, ABC):
         )
 
     def __enter__(self) -> Self:
+        self.check_open()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -291,13 +294,12 @@ class Storage(Opened, ABC):
 
     def loader(self, schema: Schema) -> Callable[[Any, Any], Any]:
         """Return the function from a key and a stored form to an instance that belongs here."""
-        self.home.meet(schema)
-        return persistence.loader(self.codec, schema, self.home)
-
-    def _decoder(self, schema: Schema) -> Callable[[Any], Any]:
-        """Return the function from a stored form to an instance, and note the model."""
-        self.home.meet(schema)
-        found = self._decoders[schema] = self.codec.decoder(schema)
+        found = self._loaders.get(schema)
+        if found is None:
+            self.home.meet(schema)
+            found = self._loaders[schema] = persistence.loader(self.codec, schema, self.home)
+            if schema.key.type is str and schema.must is EVERYTHING and not self.is_transaction:
+                self.decoders[schema] = self.codec.decoder(schema)
         return found
 
     def belongs(self, schema: Schema, key: Any, stored: Any) -> bool:
@@ -315,16 +317,12 @@ class Storage(Opened, ABC):
     def get(self, model: type[M], key: Any) -> M: ...
     @overload
     def get(self, model: type[M], key: Any, default: D) -> M | D: ...
-    def get(self, model: type[M], key: Any, default: Any = MISSING) -> Any:
+    def get(self, model: type[M], key: Any, default: Any = _MISSING) -> Any:
         """Return the record of *model* under *key*, or *default*; raise ``RecordNotFound``."""
         try:
             schema: Schema = model._schema or model.__schema__
         except AttributeError:
             schema = schema_of(model)
-        return self.find(schema, key, default)
-
-    def find(self, schema: Schema, key: Any, default: Any = MISSING) -> Any:
-        """Do what ``get`` does, of a model that is known by its schema."""
         if type(key) is not str or schema.key.type is not str or not key or not key.isascii():
             key = schema.check_key(key)
         target = self.current if ACTIVE.get() else self
@@ -332,19 +330,11 @@ class Storage(Opened, ABC):
         if stored is not None and (
             schema.must is EVERYTHING or target.belongs(schema, key, stored)
         ):
-            # As ``loader`` does, without a call: nothing is done more often.
-            decode = target._decoders.get(schema) or target._decoder(schema)
-            try:
-                instance = decode(stored)
-            except target.codec.errors as error:
-                raise target.codec.invalid(schema, key, stored, error) from error
-            instance._pk = key
-            instance._stored = stored
-            instance._storage = target.home if target.is_transaction else target
-            return instance
+            load = target._loaders.get(schema) or target.loader(schema)
+            return load(key, stored)
         if stored is None:
             target.check_key_kind(schema)
-        if default is not MISSING:
+        if default is not _MISSING:
             return default
         raise RecordNotFound(f"{self.name} has no {schema.name} with the key {key!r}")
 
