@@ -60,6 +60,13 @@ def count_calls(opener: Callable[[Path], Library]) -> dict[str, float]:
                 run()
                 counted[title] = _calls(run) / units
             counted["single save"] = _calls(partial(library.insert_each, more)) / len(more)
+            there = city(1)
+            count = library.count_city(there)
+            counted["delete by filter, a record"] = (
+                _calls(partial(library.delete_city, there)) / count
+            )
+            others = make_rows(COUNT, start=10 * COUNT)
+            counted["bulk insert, a record"] = _calls(partial(library.insert_many, others)) / COUNT
             return counted
         finally:
             library.close()

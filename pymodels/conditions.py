@@ -115,6 +115,8 @@ def both(left: Condition, right: Condition) -> Condition:
     """Return the condition that both hold, without nesting needlessly."""
     if left is EVERYTHING:
         return right
+    if type(left) is not And and type(right) is not And:
+        return And((left, right))
     lefts = left.parts if type(left) is And else (left,)
     parts = (*lefts, *right.parts) if type(right) is And else (*lefts, right)
     return parts[0] if len(parts) == 1 else And(parts)

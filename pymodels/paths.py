@@ -130,16 +130,16 @@ class Path(Generic[T]):
         return Not(self.lookup("equals", other))
 
     def __gt__(self, other: T) -> Condition:
-        return self.lookup("gt", other)
+        return Lookup(self._parts, "gt", other, None, self._owner, self._literal)
 
     def __ge__(self, other: T) -> Condition:
-        return self.lookup("gte", other)
+        return Lookup(self._parts, "gte", other, None, self._owner, self._literal)
 
     def __lt__(self, other: T) -> Condition:
-        return self.lookup("lt", other)
+        return Lookup(self._parts, "lt", other, None, self._owner, self._literal)
 
     def __le__(self, other: T) -> Condition:
-        return self.lookup("lte", other)
+        return Lookup(self._parts, "lte", other, None, self._owner, self._literal)
 
     def between(self, low: T, high: T) -> Condition:
         """True from *low* to *high*, both included."""

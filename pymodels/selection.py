@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 import msgspec
 
 from pymodels import conditions
+from pymodels.active import ACTIVE
 from pymodels.conditions import And, Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, ScanRefused, UsageError
 from pymodels.paths import Path
@@ -182,7 +183,9 @@ class Selection(Generic[M]):
             self._refuse_slice("order_by")
         if nulls not in (None, "first", "last"):
             raise UsageError(f'nulls is "first" or "last", not {nulls!r}')
-        terms = tuple([self._term(field, nulls) for field in fields])
+        terms: tuple[Term, ...] = ()
+        for field in fields:
+            terms += (self._term(field, nulls),)
         descending = terms[-1].descending if terms else False
         if terms and terms[0].place.is_key and len(terms) == 1:
             terms = ()
@@ -235,8 +238,11 @@ class Selection(Generic[M]):
         start, stop, step = wanted.start or 0, wanted.stop, wanted.step
         if step not in (None, 1):
             raise QueryError(f"a slice of a query has no step, such as {step!r}")
-        if not isinstance(start, int) or not (stop is None or isinstance(stop, int)):
-            raise UsageError(f"a slice of a query has whole numbers, not {start!r} and {stop!r}")
+        for bound in (start, stop):
+            if type(bound) is not int and bound is not None and not isinstance(bound, int):
+                raise UsageError(
+                    f"a slice of a query has whole numbers, not {start!r} and {stop!r}"
+                )
         if start < 0 or (stop is not None and stop < 0):
             raise QueryError("a slice of a query counts from the start: use reverse() for the end")
         length = None if stop is None else stop - start if stop > start else 0
@@ -287,7 +293,9 @@ class Selection(Generic[M]):
         condition = asked.condition
         if condition is not conditions.EVERYTHING:
             condition = _with_keys(condition)
-        plan = self._storage.current.plan(self._schema, condition, **options)
+        storage = self._storage
+        target = storage.current if ACTIVE.get() else storage
+        plan = target.plan(self._schema, condition, **options)
         if not asked.allow_scan and plan.reads_everything:
             raise ScanRefused(
                 f"{self!s} would read every record of {self._schema.collection}, and "

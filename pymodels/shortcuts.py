@@ -18,6 +18,8 @@ from pymodels.schema import Schema
 
 _KEYS: Final = ("ascending keys", "descending keys")
 _COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
+_BIG: Final = 1 << 63
+"""No greater int is stored, and those that are less have short entries."""
 _SPANS: Final = {int: FAMILIES["number"], str: FAMILIES["text"]}
 
 
@@ -142,7 +144,11 @@ def _plain_range(name: str, operand: Any) -> Range | None:
         end = encoder(high)
     elif name in ("lte", "between"):
         end = successor(encoder(high))
-    return (start, end) if start < end and len(start) <= LONGEST >= len(end) else None
+    if kind is int:
+        is_short = -_BIG < low < _BIG and -_BIG < high < _BIG
+    else:
+        is_short = len(start) <= LONGEST >= len(end)
+    return (start, end) if start < end and is_short else None
 
 
 _NOT_ALONE: Final[tuple[None, Condition]] = (None, EVERYTHING)
@@ -155,6 +161,7 @@ def _only_found_by(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex
     if native.columns or native.are_partial:
         return _NOT_ALONE
     indexed: Lookup | None = None
+    others: tuple[Condition, ...] = ()
     for part in parts:
         if type(part) is not Lookup or part.place is None or part.place.is_key:
             return _NOT_ALONE
@@ -165,7 +172,8 @@ def _only_found_by(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex
             if indexed is not None:
                 return _NOT_ALONE
             indexed = part
+        else:
+            others += (part,)
     if indexed is None or indexed.place is None or indexed.place.way in native.several:
         return _NOT_ALONE
-    others = tuple([part for part in parts if part is not indexed])
     return _found_by(native, indexed), others[0] if len(others) == 1 else And(others)

@@ -44,6 +44,7 @@ QUICK = [
     {"age__gt": 7},
     {"age__gte": 7},
     {"age__lt": 7},
+    {"age__lt": 2**63 - 1},
     {"age__lte": 7},
     {"age__between": (3, 9)},
     {"age__between": [3, 9]},
@@ -57,6 +58,7 @@ QUICK = [
 ORDERS = [("score",), ("-score",), ("score", "-active")]
 SLOW = [
     {"age__between": (9, 3)},
+    {"age__gt": 10**600 + 1},
     {"name__gt": "x" * 500},
     {"born__gt": date(1980, 1, 1)},
     {"name__startswith": "P"},
