@@ -140,7 +140,7 @@ class WriteBatch(Snapshot):
 
     def remove(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         handle = self._handle(table)
-        if handle is None:
+        if handle is None or not pairs:
             return
         delete = self._transaction.delete
         try:
