@@ -113,7 +113,7 @@ def steps(count: int) -> list[Step]:
             "get by key",
             lambda side: side.get(some),
             len(some),
-            3,
+            7,
             1.5,
             ordered=True,
             fewer=Step("", lambda side: side.get(some[:FEW]), min(FEW, len(some))),
