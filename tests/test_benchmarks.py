@@ -14,8 +14,6 @@ from benchmarks.tables import README, marks, write
 from benchmarks.workload import FEW, steps
 from tests import mongodb_server
 
-pytestmark = pytest.mark.covers_nothing_new
-
 SIDES = (RawLmdb, in_lmdb, in_memory, RawSqlite)
 
 

@@ -20,8 +20,6 @@ from pymodels import TransactionsUnsupported, get_storage
 from tests import mongodb_server
 from tests.tyrants import served
 
-pytestmark = pytest.mark.covers_nothing_new
-
 SOME = {"AR", "DE", "IN", "IS", "JP", "NO", "RU", "SJ", "ZA"}
 """Countries that the demonstration's questions are about, so that most have an answer."""
 

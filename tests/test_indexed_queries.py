@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from pymodels.storage import Storage
 from pymodels.testing import QueryTests, ValueTests
 from tests.indexed_storages import (
@@ -15,8 +13,6 @@ from tests.indexed_storages import (
     IndexedMemory,
     SmallBlocks,
 )
-
-pytestmark = pytest.mark.covers_nothing_new
 
 
 class TestMemory(QueryTests, ValueTests):

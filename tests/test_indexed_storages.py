@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from pymodels.storage import Storage
 from pymodels.testing.batches import BatchTests
 from pymodels.testing.records import RecordTests
@@ -21,8 +19,6 @@ from tests.indexed_storages import (
     IndexedMemory,
     SmallBlocks,
 )
-
-pytestmark = pytest.mark.covers_nothing_new
 
 
 class Memory:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from pymodels import get_storage
 from pymodels.storage import Storage
 from pymodels.testing import (
@@ -30,8 +28,6 @@ class Tree:
 
 
 class Hash:
-    pytestmark = pytest.mark.covers_nothing_new  # beyond what trees cover
-
     def make(self, path: Path) -> Storage:
         settings = {"backend": "pymodels.ext.tokyo_cabinet", "kind": "HASH"}
         return get_storage(settings, path=path / "storage.tch")
