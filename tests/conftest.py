@@ -8,26 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import coverage
 import pytest
 
 from pymodels import get_storage
 from tests.tyrants import Tyrant, served
-
-
-@pytest.fixture(autouse=True, scope="class")
-def measured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave those out of the measurement of coverage that are marked as covering nothing new.
-
-    They run the same suite once more, and measuring takes as long as the tests themselves.
-    """
-    measurement = coverage.Coverage.current()
-    if measurement is None or request.node.get_closest_marker("covers_nothing_new") is None:
-        yield
-        return
-    measurement.stop()
-    yield
-    measurement.start()
 
 
 @pytest.fixture

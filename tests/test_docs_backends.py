@@ -6,11 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 from pymodels.testing import StorageTests
-
-pytestmark = pytest.mark.covers_nothing_new
 
 DOCS = Path(__file__).parent.parent / "docs"
 WRITING = DOCS / "writing-a-backend.md"
