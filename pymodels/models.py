@@ -118,7 +118,7 @@ class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
         read every record raise ``ScanRefused``.
         """
         try:
-            found: Query[Self] | None = storage.queries.get(cls)  # type: ignore[union-attr]
+            found: Query[Self] | None = storage.queries.get(cls)  # type: ignore[union-attr]  # else it is a function
         except AttributeError:
             found = None  # as of a function
         if found is not None and allow_scan:
