@@ -90,11 +90,16 @@ def _is_gone(pid: int) -> bool:
     if pid in _programs:
         return _programs[pid].poll() is not None
     try:
-        is_zombie = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        is_zombie = _state(Path(f"/proc/{pid}")) == "Z"
         # Its other threads may still be ending, and until then its files are locked.
         return is_zombie and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
     except OSError:
         return True
+
+
+def _state(process: Path) -> str:
+    """Return the letter that tells what a process, or a thread, is doing."""
+    return (process / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Tyrant:
@@ -117,6 +122,18 @@ class Tyrant:
         if self.pid:
             end(self.pid, number)
             self.pid = 0
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it do nothing for as long as the block runs; the block begins when it has stopped."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            threads = Path(f"/proc/{self.pid}/task")
+            while {_state(thread) for thread in threads.iterdir()} != {"T"}:
+                time.sleep(0.002)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Return settings of a storage that it serves."""
