@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Context, Decimal, Overflow
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -43,12 +44,10 @@ def rows(
 
     Of the place *counted*, the last in each row, it is always a list: of every member.
     """
-    wanted = (*places, counted) if counted is not None else places
-    names = tuple(dict.fromkeys(place.stored for place in wanted if not place.is_key))
     codec = storage.codec
-    probe = codec.probe(schema, names)
     if counted is None and all(map(has_whole_values, places)):
-        whole = _whole(places, names)
+        names, whole = _whole(tuple([place.stored for place in places]))
+        probe = codec.probe(schema, names)
         for key, stored in pairs:
             try:
                 row = whole(probe(stored))
@@ -56,6 +55,9 @@ def rows(
                 raise codec.invalid(schema, key, stored, error) from error
             yield _without_absent(row) if ABSENT in row else row
         return
+    wanted = (*places, counted) if counted is not None else places
+    names = tuple(dict.fromkeys(place.stored for place in wanted if not place.is_key))
+    probe = codec.probe(schema, names)
     readers = [_output(place, names) for place in places]
     if counted is not None:
         readers.append(_members(counted, names))
@@ -67,10 +69,12 @@ def rows(
         yield tuple(read(record, key) for read in readers)
 
 
-def _whole(places: Sequence[Place], names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function from a probe to the values of whole fields."""
-    get = operator.attrgetter(*[f"f{names.index(place.stored)}" for place in places])
-    return get if len(places) > 1 else lambda record: (get(record),)
+@lru_cache(maxsize=1024)
+def _whole(stored: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Return what to probe for the values of whole fields, and a function from that to these."""
+    names = tuple(dict.fromkeys(stored))
+    get = operator.attrgetter(*[f"f{names.index(name)}" for name in stored])
+    return names, get if len(stored) > 1 else lambda record: (get(record),)
 
 
 def _without_absent(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import aggregation, conditions
-from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common, outside
+from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common
 from pymodels.encoding import decoded_text, encode
-from pymodels.kinds import Union
 from pymodels.ordered import LONGEST
 from pymodels.planning import Plan
+from pymodels.readings import holds_only
 from pymodels.schema import Place
 from pymodels.tables import IndexView, index_table
 
@@ -89,22 +89,24 @@ class Column:
         return self._end(descending=True)
 
     def _end(self, *, descending: bool) -> list[Any] | None:
-        self._ranges = _NOT_NULL if self._ranges is EVERY else common(self._ranges, _NOT_NULL)
+        ranges = _NOT_NULL if self._ranges is EVERY else common(self._ranges, _NOT_NULL)
         with self._view.steady():
-            found = next(self._entries(descending=descending), None)
-            if found is None:
-                return []
-            entry, first, *_ = found
-            if len(entry) >= LONGEST:
-                return None
-            if _holds_text(self._place):
-                return [decoded_text(entry)]
-            pairs = self._pairs([first])
-        return self._values(pairs)
+            for low, high in reversed(ranges) if descending else ranges:
+                found = self._view.end(self._table, low, high, descending=descending)
+                if found is None:
+                    continue
+                entry, first = found
+                if len(entry) >= LONGEST:
+                    return None
+                if _holds_text(self._place):
+                    return [decoded_text(entry)]
+                stored = self._view.get(self._plan.schema.table, first)
+                return [] if stored is None else self._values([(first, stored)])
+        return []
 
 
 _NULL: Final = encode(None)
-_NOT_NULL: Final = outside([NULL])
+_NOT_NULL: Final = ((NULL[1], EVERY[0][1]),)  # null is the least of all
 
 
 def _texts(entries: list[bytes]) -> list[Any]:
@@ -116,10 +118,7 @@ def _texts(entries: list[bytes]) -> list[Any]:
 
 def _holds_text(place: Place) -> bool:
     """Tell whether all values at a place are text or null, and any text is one."""
-    if place.plain is not str:
-        return False
-    kinds = place.kind.some if isinstance(place.kind, Union) else (place.kind,)
-    return all(kind.annotation is str for kind in kinds)
+    return place.plain is str and holds_only(place.kind, (str,))
 
 
 def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:

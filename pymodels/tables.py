@@ -178,6 +178,17 @@ class IndexView(View, Protocol):
     ) -> Iterator[tuple[bytes, bytes, bytes, int]]:
         """Yield the entries of a range once: with their first and last key, and how many."""
 
+    def end(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> tuple[bytes, bytes] | None:
+        """Return the first entry of a range, descending the last one, with the first key under it.
+
+        None, if there is none in the range.
+        """
+        for entry, first, *_ in self.distinct(table, low, high, descending=descending):
+            return entry, first
+        return None
+
     def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
         """Return the entries of a range, each once, in order."""
         return [one for one, *_ in self.distinct(table, low, high, descending=False)]

@@ -215,6 +215,23 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def end(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> tuple[bytes, bytes] | None:
+        handle = self._handle(table)
+        if handle is None:
+            return None
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                if not (_to_last(cursor, high) if descending else _to(cursor, low)):
+                    return None
+                if descending:
+                    cursor.first_dup()
+                found: tuple[bytes, bytes] = cursor.item()
+        except lmdb.Error as error:
+            self._shared.fail(error)
+        return found if low <= found[0] < high else None
+
     def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
         handle = self._handle(table)
         if handle is None:
