@@ -62,7 +62,7 @@ class KeyValueStorage(TableReader):
         super().__init__(name=name, read_only=read_only)
         self.write_lock = WriteLock(name)
         self._groups = CommitGroups(self)
-        self._settled: dict[Schema, Any] = {}  # whose tables there are, with its indexes
+        self.settled: dict[Schema, Any] = {}  # whose tables there are, with its indexes
 
     @abstractmethod
     def batch(self) -> Batch:
@@ -78,8 +78,10 @@ class KeyValueStorage(TableReader):
             self.check_writable()
             return
         if self.groups_commits:
-            schemas = {changes[0].schema} if len(changes) == 1 else schemas_of(changes)
-            if not self._settled.keys() >= schemas:
+            if len(changes) == 1 and self._groups.write_new(changes[0]):
+                return
+            schemas = schemas_of(changes)
+            if not self.settled.keys() >= schemas:
                 self._check_names(schemas)
             self._groups.write(changes, schemas)
         else:
@@ -111,15 +113,15 @@ class KeyValueStorage(TableReader):
 
     def _check_names(self, schemas: AbstractSet[Schema]) -> None:
         for schema in schemas:
-            if schema not in self._settled:
+            if schema not in self.settled:
                 check_name(self, schema.collection)
 
     def settle(self, schemas: AbstractSet[Schema]) -> None:
         """Have the tables made that records of some models need, while nobody else writes."""
         for schema in schemas:
-            if self._settled.get(schema) is not schema.indexes:
+            if self.settled.get(schema) is not schema.indexes:
                 self.make_tables(tables_for(schemas, self.ordered_indexes))
-                self._settled |= {one: one.indexes for one in schemas}
+                self.settled |= {one: one.indexes for one in schemas}
                 return
 
     def _begin(self, schemas: AbstractSet[Schema] = frozenset()) -> PreparedBatch:

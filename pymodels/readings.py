@@ -6,7 +6,7 @@ says so in a form that a storage can remember with an index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -90,6 +90,20 @@ def _scalar_text(kind: Scalar) -> str:
     if name == "instant":
         return "naive" if kind.check is checks.check_naive else ""
     return name if name in _TYPES else ""
+
+
+def holds_only(kind: Kind, types: Collection[type]) -> bool:
+    """Tell whether every value of a kind is null, or of one of some plain types.
+
+    >>> from pymodels import Field, Model
+    >>> class Person(Model):
+    ...     name: Field[str | None]
+    ...     born: Field[date]
+    >>> [holds_only(info.kind, [str]) for info in Person.__schema__.fields.values()]
+    [True, False]
+    """
+    some = kind.some if isinstance(kind, Union) else (kind,)
+    return all(type(one) is Scalar and one.annotation in types for one in some)
 
 
 def _united(readings: Sequence[Reading | None]) -> Reading | None:

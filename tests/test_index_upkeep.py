@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +149,51 @@ def test_an_index_that_another_storage_brought_is_kept_by_the_next_save(tmp_path
             Plain(pk="e", number=1).save(mine)
         assert uses_index(another)  # type: ignore[arg-type]
         assert [one.pk for one in Thing.objects(another).where(number=1)] == list("abcde")
+
+
+class Level(Enum):
+    LOW = 1
+    HIGH = 2
+
+
+class Owner(Model):
+    """What others refer to."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "values"),
+    [
+        (int, [2, -5, 2**60]),
+        (int | None, [2, None, -5]),
+        (float, [1.5, 2, 2.0]),
+        (str, ["b", "", "a\0", "x" * 600]),
+        (str | None, ["b", None]),
+        (bool, [True, False]),
+        (bytes, [b"b", b"\0"]),
+        (Decimal, [Decimal("1.50"), Decimal(-1)]),
+        (date, [date(2024, 2, 29), date(2023, 1, 1)]),
+        (Level, [Level.HIGH, Level.LOW]),
+        (int | str, ["a", 1, "b"]),
+        (Any, [1, "a", [1, 2], None, 1.0]),
+        (Owner, ["first", "second"]),
+    ],
+)
+def test_each_new_record_that_is_saved_alone_is_in_the_index(
+    storage: KeyValueStorage, annotation: Any, values: list[Any]
+) -> None:
+    class Held(Model):
+        value: Field[annotation] = Field(index=True)  # type: ignore[valid-type]
+
+    for key in ("first", "second"):
+        Owner(pk=key).save(storage)
+    # The first record of all brings the index, and the first of each family is noted with it.
+    several = [*values, *values]
+    for number, value in enumerate(several):
+        Held(pk=f"{number}", value=value).save(storage)
+    assert storage.check()
+    for value in values:
+        wanted = [f"{at}" for at, one in enumerate(several) if one == value]
+        assert [one.pk for one in Held.objects(storage).where(value=value)] == wanted
 
 
 def test_check_finds_what_is_wrong_and_repairs_it(storage: KeyValueStorage) -> None:

@@ -120,8 +120,10 @@ class Environment:
             if self.users == 0:
                 if _ENVIRONMENTS.get(self.identity) is self:
                     del _ENVIRONMENTS[self.identity]
-                if self.durability != "full" and not self.read_only:
-                    self.sync()
+                if not self.read_only:
+                    if self.durability != "full":
+                        self.sync()
+                    self.fill_up()
                 self.handle.close()
 
     # --- opening ----------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from pymodels.tables import INDEX, META
 class WriteBatch(Snapshot):
     """One write transaction; LMDB lets one in at a time, over all processes."""
 
-    __slots__ = ("_done", "_made", "_stamp")
+    __slots__ = ("_done", "_is_single", "_made", "_stamp")
 
     def __init__(self, shared: Environment) -> None:
         self._made: dict[str, Any] = {}
-        self._done = False
+        self._done = self._is_single = False
         self._shared = shared
         self._opened = shared.opened
         try:
@@ -93,6 +93,7 @@ class WriteBatch(Snapshot):
         self, table: str, key: bytes, value: bytes, entries: Iterable[tuple[str, bytes]]
     ) -> bool:
         put = self._transaction.put
+        self._is_single = True
         try:
             if not put(key, value, db=self._made_handle(table), overwrite=False):
                 return False
@@ -185,7 +186,8 @@ class WriteBatch(Snapshot):
             self._stamp += 1
         if self._made:
             self._made_known(keep=True)
-        self._shared.fill_up()
+        if not self._is_single:  # else it is left to the next batch, or to closing
+            self._shared.fill_up()
 
     def rollback(self) -> None:
         if not self._done:
@@ -209,7 +211,7 @@ class _NestedBatch(WriteBatch):
         self._shared = outer._shared
         self._opened = outer._opened
         self._made = outer._made
-        self._done = False
+        self._done = self._is_single = False
         self._stamp = None
         try:
             self._transaction = outer._shared.handle.begin(write=True, parent=outer._transaction)
