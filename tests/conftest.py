@@ -13,6 +13,30 @@ import pytest
 from pymodels import get_storage
 from tests.tyrants import Tyrant, served
 
+_LONG = frozenset(
+    {
+        "test_all_ways_of_asking_agree",
+        "test_lookups_in_declared_places",
+        "test_lookups_in_open_places",
+        "test_lookups_in_undeclared_places",
+        "test_lookups_on_paths",
+        "test_lookups_on_text_keys",
+        "test_many_writers_and_readers",
+        "test_pages_of_random_conditions",
+        "test_random_conditions",
+        "test_random_conditions_on_keys",
+        "test_values_are_changed_to_any_other",
+    }
+)
+"""Tests of the suite that try everything with everything, on one storage after the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as long what takes most of the time, and runs no line that no other test runs."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.originalname in _LONG:
+            item.add_marker("long")
+
 
 @pytest.fixture
 def public(tmp_path: Path) -> None:

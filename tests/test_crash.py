@@ -22,6 +22,8 @@ from pymodels import Field, Key, Model, ext, get_storage
 from pymodels.ext.shelve.engines import ENGINES, has
 from pymodels.testing.people import Account
 
+pytestmark = pytest.mark.long
+
 BUILDS_KILLED = 80
 BUILT = 1_500
 SLOTS = 40

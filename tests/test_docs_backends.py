@@ -6,7 +6,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from pymodels.testing import StorageTests
+
+pytestmark = pytest.mark.long
 
 DOCS = Path(__file__).parent.parent / "docs"
 WRITING = DOCS / "writing-a-backend.md"

@@ -59,6 +59,8 @@ from tests.faulty_storages import (
 )
 from tests.toys import Engine, storage_with
 
+pytestmark = pytest.mark.long
+
 DECLARED, OPEN = "test_lookups_in_declared_places", "test_lookups_in_open_places"
 UNDECLARED = "test_lookups_in_undeclared_places"
 SAVED = "test_records_come_back_as_they_were_saved"

@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pymodels import ConnectionFailed, Field, Model
 from pymodels.ext import mongodb  # before the fork, or every process has to
 from tests.mongodb_server import Server, open_storage
+
+pytestmark = pytest.mark.long
 
 SECONDS = float(os.environ.get("PYMODELS_TEST_MONGODB_SECONDS", "4"))
 """How long the processes write at least; PYMODELS_TEST_MONGODB_SECONDS=60 makes it a minute."""

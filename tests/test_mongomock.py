@@ -13,6 +13,8 @@ from pymodels.testing.records import RecordTests
 from pymodels.testing.values import ValueTests
 from tests.mongomock_storage import Storage
 
+pytestmark = pytest.mark.long
+
 GAPS: Final[dict[str, set[str]]] = {
     "mongomock knows no $type in an expression, so that a revision cannot be checked": {
         "test_a_checked_deletion",

@@ -21,6 +21,8 @@ from pymodels import Field, Key, Model, get_storage
 from pymodels.ext.tokyo_cabinet import binding as tokyo
 from tests.tyrants import served
 
+pytestmark = pytest.mark.long
+
 RECORDS = int(os.environ.get("PYMODELS_SOAK", "1000"))
 CLIENTS = 8
 BATCH = 50
