@@ -54,6 +54,7 @@ test: libraries lint docs  ## lint, types, documentation, tests, doctests and br
 	@$(run) -m coverage erase
 	@$(run) -m coverage run -m pytest --numprocesses=$(WORKERS) -m 'not long' $(ARGS) $(or_none)
 	@$(say) 'Branch coverage (at least $(COVERAGE) %)'
+	@$(run) -m tests.coverage_files
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report --fail-under=$(COVERAGE)
 	@# Measuring makes a test three times as long, and these run no line that the others do not.

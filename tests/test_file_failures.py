@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,6 +19,7 @@ from pymodels import (
 from pymodels.ext.shelve.engines import ENGINES, has
 from pymodels.testing.people import Account, Town
 from pymodels.testing.running import in_child
+from tests.limits import full_disk
 from tests.privileges import without_privileges
 
 KINDS: Final[dict[str, dict[str, Any]]] = {
@@ -74,7 +74,6 @@ def test_a_full_disk(open_file: Open, filled: dict[Path, bytes]) -> None:
 
     def work() -> list[int]:
         storage = open_file()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
         saved = list(range(200))
 
         def save_on() -> None:
@@ -83,14 +82,14 @@ def test_a_full_disk(open_file: Open, filled: dict[Path, bytes]) -> None:
                 storage.save_all([Town(id=one, name="y" * 3000) for one in pair])
                 saved.extend(pair)
 
-        with pytest.raises(StorageFull) as caught:
-            save_on()
-        assert storage.name in str(caught.value)
-        assert caught.value.__cause__ is not None or "almost full" in str(caught.value)
-        assert numbers(storage) == saved
-        assert storage.get(Town, 7).name == "x" * 200
-        assert Account.objects(storage).get(login="7").pk == "7"
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        with full_disk(most):
+            with pytest.raises(StorageFull) as caught:
+                save_on()
+            assert storage.name in str(caught.value)
+            assert caught.value.__cause__ is not None or "almost full" in str(caught.value)
+            assert numbers(storage) == saved
+            assert storage.get(Town, 7).name == "x" * 200
+            assert Account.objects(storage).get(login="7").pk == "7"
         Town(id=-1).save(storage)
         assert numbers(storage) == [-1, *saved]
         storage.close()
@@ -104,8 +103,7 @@ def test_a_full_disk(open_file: Open, filled: dict[Path, bytes]) -> None:
 @pytest.mark.parametrize("open_file", ROOMY, indirect=True)
 def test_no_room_for_the_first_record(open_file: Open) -> None:
     def work() -> str:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        with pytest.raises(StorageError) as caught, open_file() as storage:
+        with full_disk(0), pytest.raises(StorageError) as caught, open_file() as storage:
             Town(id=1).save(storage)
         return str(caught.value)
 

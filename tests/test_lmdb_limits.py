@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pymodels import (
 )
 from pymodels.testing.people import Person, Setting, Town
 from pymodels.testing.running import in_child
+from tests.limits import full_disk
 from tests.lmdb_files import fill, numbers, open_file, run_program
 
 
@@ -71,15 +71,13 @@ def test_a_full_map(path: Path) -> None:
 
 def test_a_full_disk(path: Path) -> None:
     def work() -> list[int]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-        with open_file(path) as storage:
+        with full_disk(1 << 20):
+            storage = open_file(path)
             saved = fill_up(storage)
             assert numbers(storage) == saved
-            resource.setrlimit(
-                resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            )
+        with storage:
             check_after_full(storage, saved)
-            return saved
+        return saved
 
     saved = in_child(work)
     with open_file(path) as storage:
@@ -88,8 +86,7 @@ def test_a_full_disk(path: Path) -> None:
 
 def test_a_full_disk_and_no_more_room(path: Path) -> None:
     def work() -> list[int]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-        with open_file(path) as storage:
+        with full_disk(1 << 20), open_file(path) as storage:
             return fill_up(storage)
 
     saved = in_child(work)
@@ -101,8 +98,7 @@ def test_a_full_disk_and_no_more_room(path: Path) -> None:
 
 def test_no_room_for_the_file_itself(path: Path) -> None:
     def work() -> str:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        with pytest.raises(StorageError) as caught:
+        with full_disk(0), pytest.raises(StorageError) as caught:
             open_file(path)
         return type(caught.value).__name__
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 import tracemalloc
@@ -18,6 +17,7 @@ from pymodels import Field, Model, StorageFull
 from pymodels.ext.mongodb import ObjectId, met
 from pymodels.keys import KEY_KINDS
 from pymodels.testing.running import in_child
+from tests.limits import full_disk
 from tests.mongodb_server import open_storage
 
 COUNT = 2_250
@@ -169,10 +169,9 @@ def test_keys_that_were_met_are_known_in_constant_memory(
 def test_no_room_for_the_keys_that_were_met() -> None:
     def work() -> str:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
         known = met.MetKeys(str.encode, "mongodb here/shop")
         keys = map("{:040}".format, range(1_000_000))
-        with pytest.raises(StorageFull) as caught:
+        with full_disk(1 << 20), pytest.raises(StorageFull) as caught:
             all(map(known.is_new, keys))
         assert caught.value.__cause__ is not None
         return str(caught.value)

@@ -12,10 +12,10 @@ import pytest
 
 from pymodels import Field, Key, Model, StorageError, StorageFull, get_storage
 from pymodels.testing.running import in_child
+from tests.limits import full_disk
 from tests.tyrants import served
 
 KINDS = ("TABLE", "HASH", "BTREE")
-NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 class Town(Model):
@@ -63,13 +63,12 @@ def test_a_full_disk(open_file: Open, tmp_path: Path) -> None:
 
     def work() -> list[int]:
         storage = open_file()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-        with pytest.raises(StorageFull) as caught:
-            fill(storage, saved)
-        assert storage.name in str(caught.value)
-        assert caught.value.__cause__ is not None
-        check(storage, saved)
-        resource.setrlimit(resource.RLIMIT_FSIZE, NO_LIMIT)
+        with full_disk(most):
+            with pytest.raises(StorageFull) as caught:
+                fill(storage, saved)
+            assert storage.name in str(caught.value)
+            assert caught.value.__cause__ is not None
+            check(storage, saved)
         Town(id=-1, name="later", code="c-1").save(storage)
         storage.close()
         return saved
@@ -87,8 +86,7 @@ def test_a_full_disk_and_an_end_right_after_it(open_file: Open, tmp_path: Path) 
     def work() -> list[int]:
         storage = open_file()
         saved = list(range(50))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-        with pytest.raises(StorageFull):
+        with full_disk(most), pytest.raises(StorageFull):
             fill(storage, saved)
         return saved  # and the process ends without closing the file
 
@@ -99,8 +97,7 @@ def test_a_full_disk_and_an_end_right_after_it(open_file: Open, tmp_path: Path) 
 
 def test_no_room_for_the_file(open_file: Open) -> None:
     def work() -> str:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        with pytest.raises(StorageError) as caught, open_file() as storage:
+        with full_disk(0), pytest.raises(StorageError) as caught, open_file() as storage:
             Town(id=1, name="x").save(storage)
         return str(caught.value)
 
