@@ -32,6 +32,7 @@ from pymodels.expecting import COUNTED, ENTRY, FETCH, PROBE, Candidate, Costs, E
 from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, clause, conjuncts
 from pymodels.planning import Plan, Term, condition_names, split
 from pymodels.schema import Schema
+from pymodels.shortcuts import found_by
 from pymodels.sweeping import sweep
 from pymodels.tables import IndexView
 
@@ -46,6 +47,9 @@ _MOST_RANGES: Final = 1000
 
 def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[Candidate]:
     """Return every way to find the records of which all *parts* are true, best guesses first."""
+    single = _of_single_fields(native, parts)
+    if single is not None:
+        return single
     found: list[Candidate] = []
     lookups: list[tuple[int, Lookup]] = []
     for number, part in enumerate(parts):
@@ -71,6 +75,27 @@ def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[
                 found += _by_index(index, lookups, frozenset(n for n in implied if n is not None))
         elif index.parts[0].path in asked:
             found += _by_index(index, lookups, frozenset())
+    return found
+
+
+def _of_single_fields(native: ByIndex, parts: Sequence[Condition]) -> list[Candidate] | None:
+    """Return what ``candidates`` does, where no index and no field has more than one part in it."""
+    if native.are_partial:
+        return None
+    found: list[Candidate] = []
+    ways: set[Any] = set()
+    for number, part in enumerate(parts):
+        place = part.place if type(part) is Lookup else None
+        if place is None or place.is_key or place.way in ways or place.way in native.several:
+            return None
+        if place.field is not None and place.field.options.unique:
+            return None
+        if place.way in native.paths:
+            fragment = found_by(native, part)  # type: ignore[arg-type]  # it has a place
+            if fragment is None:
+                return None
+            ways.add(place.way)
+            found.append(Candidate(fragment, frozenset((number,))))
     return found
 
 
@@ -145,6 +170,11 @@ def orders(
     descending: bool,
 ) -> Iterator[Ordered]:
     """Yield every index that has the records in order, with what it decides besides."""
+    for term in order:
+        if term.place.is_key or term.place.way in native.paths:
+            break
+    else:
+        return
     terms = list(order)
     if terms[-1].place.is_key:  # what breaks ties anyway
         terms.pop()
@@ -268,14 +298,19 @@ def _obvious(native: ByIndex, found: Sequence[Candidate]) -> Candidate | None:
         return _NOTHING
     if len(found) == 1:
         return found[0]
-    keys = [one for one in found if isinstance(one.fragment, Keys)]
-    if keys:
-        joined = keys[0]
-        for one in keys[1:]:
+    joined: Candidate | None = None
+    unique: Candidate | None = None
+    for one in found:
+        if type(one.fragment) is UniqueValue:
+            unique = unique or one
+        elif type(one.fragment) is not Keys:
+            continue
+        elif joined is None:
+            joined = one
+        else:
             fragment = native.all_of((joined.fragment, one.fragment))
             joined = Candidate(fragment, joined.exact | one.exact, joined.inexact | one.inexact)
-        return joined
-    return next((one for one in found if isinstance(one.fragment, UniqueValue)), None)
+    return joined or unique
 
 
 def _best(native: ByIndex, found: Sequence[Candidate], expectations: Expectations) -> Candidate:

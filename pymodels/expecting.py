@@ -133,12 +133,13 @@ class Expectations:
         ranges = fragment.ranges
         if ranges == EVERY:
             return self.view.count(table)
-        some = ranges[:8]
-        if fragment.points:
-            total = sum(self.view.count_under(table, low) for low, _ in some)
-        else:
-            total = sum(self._between(table, *one) for one in some)
-        return total * len(ranges) // max(1, len(some))
+        some, total = ranges[:8], 0
+        for low, high in some:
+            if fragment.points:
+                total += self.view.count_under(table, low)
+            else:
+                total += self._between(table, low, high)
+        return total if len(ranges) == len(some) else total * len(ranges) // len(some)
 
     def _between(self, table: str, low: bytes, high: bytes) -> int:
         size = self.view.count(table)

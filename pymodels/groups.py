@@ -15,9 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pymodels.batches import BatchWriter, schemas_of
-from pymodels.changes import Expect, Put
 from pymodels.errors import StorageError
-from pymodels.expectations import taken as key_is_taken
 from pymodels.tables import IndexBatch, records_table, table_of, unique_table
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class _Waiting:
 
 
 class CommitGroups:
-    """What the threads of one storage wait to have written.
+    """What the threads of one storage wait to have written, in its ``queue``.
 
     Args:
         storage: whose batches can be nested.
@@ -54,58 +52,12 @@ class CommitGroups:
 
     def __init__(self, storage: KeyValueStorage) -> None:
         self._storage = storage
-        self._queue: deque[_Waiting] = deque()
-
-    def write_new(self, change: Change) -> bool:
-        """Store a single new record, if nobody else writes and it has a plain entry in each index.
-
-        Tell whether it did; if not, nothing is done. This is what waits for the disk most often,
-        and after that each function that is entered costs a microsecond: so it is one.
-        """
-        storage, schema = self._storage, change.schema
-        if (
-            type(change) is not Put
-            or change.expect is not Expect.ABSENT
-            or storage.settled.get(schema) is not schema.indexes
-            or self._queue
-        ):
-            return False
-        catalog = storage.catalogs.get(schema.collection)
-        if catalog is None or not catalog.is_plain or not catalog.has_all_of(schema):
-            return False
-        entries = catalog.entries.read_plain(change.stored)
-        key = schema.key.encode(change.key)
-        if entries is None or (storage.longest_key is not None and len(key) > storage.longest_key):
-            return False
-        lock = storage.write_lock
-        turn = lock.try_enter()
-        if turn is None:
-            return False
-        try:
-            batch: Any = storage.batch()
-            try:
-                if (
-                    catalog.stamp != batch.stamp
-                    and storage.catalog(batch, schema.collection) is not catalog
-                ):
-                    batch.rollback()
-                    return False
-                pairs = zip(catalog.tables, entries, strict=True)
-                if not batch.insert_one(schema.table, key, change.stored, pairs):
-                    raise key_is_taken(change)
-                batch.commit()
-            except BaseException:
-                batch.rollback()
-                raise
-            catalog.stamp = batch.stamp
-        finally:
-            lock.leave(turn)
-        return True
+        self.queue: deque[_Waiting] = deque()
 
     def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema]) -> None:
         """Write one batch, of records of *schemas*, with all that wait when its turn comes."""
         lock = self._storage.write_lock
-        alone = None if self._queue else lock.try_enter()
+        alone = None if self.queue else lock.try_enter()
         if alone is not None:
             try:
                 self._write_alone(changes, schemas)
@@ -113,7 +65,7 @@ class CommitGroups:
                 lock.leave(alone)
             return
         mine = _Waiting(changes)
-        self._queue.append(mine)
+        self.queue.append(mine)
         try:
             turn = lock.acquire()
         except BaseException:
@@ -130,8 +82,8 @@ class CommitGroups:
     def _taken(self) -> list[_Waiting]:
         found: list[_Waiting] = []
         me = os.getpid()
-        for _ in range(len(self._queue)):
-            one = self._queue.popleft()
+        for _ in range(len(self.queue)):
+            one = self.queue.popleft()
             if one.pid == me and not one.is_withdrawn:  # a fork copies what its parent waits for
                 found.append(one)
         return found

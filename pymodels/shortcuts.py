@@ -55,7 +55,7 @@ def shortcut(
     rest: Condition = EVERYTHING
     native_order: IndexOrder | str | None = None if unordered else _KEYS[descending]
     if type(condition) is Lookup:
-        fragment = _found_by(native, condition)
+        fragment = found_by(native, condition)
     elif condition is EVERYTHING:
         if limit is None or len(order) != 1:
             return None
@@ -104,8 +104,8 @@ def _in_order(native: ByIndex, term: Term, descending: bool) -> IndexOrder | Non
     return IndexOrder(index, descending, None)
 
 
-def _found_by(native: ByIndex, lookup: Lookup) -> InIndex | None:
-    """Return where an index has exactly the records of a lookup."""
+def found_by(native: ByIndex, lookup: Lookup) -> InIndex | None:
+    """Return where an index of one field has exactly the records of a lookup, if one has."""
     name, place = lookup.name, lookup.place
     if name == "equals":
         found = equality(native, lookup)
@@ -176,4 +176,4 @@ def _only_found_by(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex
             others += (part,)
     if indexed is None or indexed.place is None or indexed.place.way in native.several:
         return _NOT_ALONE
-    return _found_by(native, indexed), others[0] if len(others) == 1 else And(others)
+    return found_by(native, indexed), others[0] if len(others) == 1 else And(others)
