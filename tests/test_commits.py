@@ -42,7 +42,7 @@ def together(storage: Any, saves: list[Callable[[], object]]) -> list[BaseExcept
     transaction.prepare()
     for thread in threads:
         thread.start()
-    while len(storage._groups._queue) < len(saves):
+    while len(storage._groups.queue) < len(saves):
         time.sleep(0.001)
     transaction.commit()
     for thread in threads:
