@@ -15,6 +15,7 @@ from pymodels.expectations import check_expectation
 from pymodels.expectations import taken as key_is_taken
 from pymodels.indexing import IndexWriter
 from pymodels.overlays import Overlay, changes_in
+from pymodels.pairs import Pairs
 from pymodels.schema import Schema
 from pymodels.storage import Prepared
 
@@ -150,7 +151,7 @@ class BatchWriter(IndexWriter):
             for catalog in self.known.values():
                 catalog.stamp = stamp
 
-    def insert(self, changes: Inserts) -> list[tuple[bytes, bytes]] | None:
+    def insert(self, changes: Inserts) -> Pairs | None:
         """Store records of one model all at once, if all of them are new; return the pairs."""
         if not self.storage.keeps_indexes:
             return None
@@ -159,11 +160,12 @@ class BatchWriter(IndexWriter):
         keys = list(map(encode, changes.keys))
         if longest is not None and max(map(len, keys)) > longest:
             return None
-        pairs = list(zip(keys, changes.stored, strict=True))
+        pairs = Pairs(keys, changes.stored)
         if not all(map(operator.lt, keys, itertools.islice(keys, 1, None))):
             if len(set(keys)) < len(keys):
                 return None
-            pairs.sort()
+            order = sorted(range(len(keys)), key=keys.__getitem__)
+            pairs = Pairs([keys[at] for at in order], [changes.stored[at] for at in order])
         taken = self.batch.insert(schema.table, pairs)
         if taken is not None:
             raise key_is_taken(next(c for c in changes if encode(c.key) == taken))

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
+from pymodels.pairs import Pairs
 from pymodels.values import ABSENT
 
 _END: Final = b"\0"
@@ -221,14 +222,12 @@ def encode(value: Any) -> bytes:
     raise TypeError(f"a record cannot hold {value!r} ({type(value).__name__})")
 
 
-def encoded_pairs(
-    values: Sequence[Any], keys: Sequence[bytes], longest: int
-) -> list[tuple[bytes, bytes]]:
+def encoded_pairs(values: Sequence[Any], keys: Sequence[bytes], longest: int) -> Pairs:
     r"""Return a pair of the encoding, cut to *longest* bytes, and the key for each value, in order.
 
     The keys are in order already.
 
-    >>> encoded_pairs(["b", "a", "b"], [b"1", b"2", b"3"], 480)
+    >>> list(encoded_pairs(["b", "a", "b"], [b"1", b"2", b"3"], 480))
     [(b' a\x00', b'2'), (b' b\x00', b'1'), (b' b\x00', b'3')]
     """
     if set(map(type, values)) in _EQUAL_ALIKE and len(set(values)) <= len(values) // 2:
@@ -237,13 +236,17 @@ def encoded_pairs(
             found[value].append(key)
         several = sorted([(encode(value), some) for value, some in found.items()])
         if all(len(one) < longest for one, _ in several):
-            return [(one, key) for one, some in several for key in some]
+            entries: list[bytes] = []
+            for one, some in several:
+                entries += [one] * len(some)
+            return Pairs(entries, [key for _, some in several for key in some])
     encoders = ENCODERS
     try:
         encodings = [encoders[type(value)](value)[:longest] for value in values]
     except KeyError:
         encodings = [encode(value)[:longest] for value in values]
-    return sorted(zip(encodings, keys, strict=True))
+    order = sorted(range(len(keys)), key=encodings.__getitem__)
+    return Pairs([encodings[at] for at in order], [keys[at] for at in order])
 
 
 _EQUAL_ALIKE: Final = [{kind} for kind in (str, int, float, bytes, date, UUID)]

@@ -114,10 +114,10 @@ class EntryReader:
 
     def read_one(
         self, pairs: Sequence[tuple[bytes, bytes]]
-    ) -> tuple[list[list[tuple[bytes, bytes]]], set[int]]:
+    ) -> tuple[list[Sequence[tuple[bytes, bytes]]], set[int]]:
         """Do what ``read_all`` does, of a single record."""
         ((key, stored),) = pairs
-        found: list[list[tuple[bytes, bytes]]] = []
+        found: list[Sequence[tuple[bytes, bytes]]] = []
         spread: set[int] = set()
         for number, entries in enumerate(self.read(stored)):
             if len(entries) == 1:
@@ -156,7 +156,7 @@ class EntryReader:
 
     def read_all(
         self, pairs: Sequence[tuple[bytes, bytes]]
-    ) -> tuple[list[list[tuple[bytes, bytes]]], set[int]]:
+    ) -> tuple[list[Sequence[tuple[bytes, bytes]]], set[int]]:
         """Return the entries of many records for each index, and which indexes are spread.
 
         Both the *pairs* and what is returned for each index are in order.
@@ -168,7 +168,7 @@ class EntryReader:
             pairs = [pair for pair in pairs if self._probed(pair[1]) is not None]
             records = [probe(stored) for _, stored in pairs]
         keys = [key for key, _ in pairs]
-        found: list[list[tuple[bytes, bytes]]] = []
+        found: list[Sequence[tuple[bytes, bytes]]] = []
         for number, (make, single) in enumerate(zip(self._makers, self._single, strict=True)):
             if single is not None:
                 found.append(encoded_pairs(single(records), keys, LONGEST))

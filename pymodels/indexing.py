@@ -181,7 +181,7 @@ class IndexWriter:
         catalog: Catalog,
         collection: str,
         gone: Sequence[Sequence[tuple[bytes, bytes]]],
-        come: list[list[tuple[bytes, bytes]]],
+        come: Sequence[Sequence[tuple[bytes, bytes]]],
         spread: set[int],
     ) -> None:
         """Take out of each index what is gone, and put in what came; both are in order."""

@@ -29,4 +29,4 @@ SEVERAL = st.lists(
 def test_as_one_by_one(values: list[Any], longest: int) -> None:
     keys = [b"%03d" % number for number in range(len(values))]
     wanted = sorted((encode(v)[:longest], k) for v, k in zip(values, keys, strict=True))
-    assert encoded_pairs(values, keys, longest) == wanted
+    assert list(encoded_pairs(values, keys, longest)) == wanted
