@@ -90,6 +90,7 @@ class Column:
 
     def _end(self, *, descending: bool) -> list[Any] | None:
         ranges = _NOT_NULL if self._ranges is EVERY else common(self._ranges, _NOT_NULL)
+        pairs: list[tuple[bytes, bytes]] = []
         with self._view.steady():
             for low, high in reversed(ranges) if descending else ranges:
                 found = self._view.end(self._table, low, high, descending=descending)
@@ -101,8 +102,9 @@ class Column:
                 if _holds_text(self._place):
                     return [decoded_text(entry)]
                 stored = self._view.get(self._plan.schema.table, first)
-                return [] if stored is None else self._values([(first, stored)])
-        return []
+                pairs = [] if stored is None else [(first, stored)]
+                break
+        return self._values(pairs)
 
 
 _NULL: Final = encode(None)

@@ -17,6 +17,7 @@ from pymodels.encoding import decoded_text, encode
 class Note(Model):
     text: Field[str | None] = Field(index=True)
     city: Field[str] = Field(index=True)
+    number: Field[Any] = Field(default=None, index=True)
 
 
 TEXTS = ["b", None, "a", "a\0", "a\1", "a\0\1", "\1\1\2", "a\1\2", "ä", "", "\U0001f600", "b"]
@@ -73,3 +74,15 @@ def test_many_values_between_two(notes: Any) -> None:
     notes.storage.save_all(Note(text=name, city="x") for name in names)
     assert notes.where(text__between=("n0100", "n1300")).values("text") == names[100:1301]
     assert notes.where(text__startswith="n").values("text") == names
+
+
+@pytest.mark.parametrize("numbers", [[2, 2.0, 1.0, 1], [2.0, 2, 1, 1.0]])
+def test_of_equal_ends_the_first_by_key(notes: Any, numbers: list[Any]) -> None:
+    assert notes.min("number") is notes.max("number") is None
+    for at, number in enumerate(numbers):
+        Note(pk=f"n{at}", text="", city="", number=number).save(notes.storage)
+    for some in (notes, notes.where(number__gte=1), notes.where(number__lt=3)):
+        ends = [some.min("number"), some.max("number")]
+        assert list(map(repr, ends)) == [repr(numbers[2]), repr(numbers[0])]
+    assert notes.where(number__gt=2).max("number") is None
+    assert repr(notes.where(number__lt=2).max("number")) == repr(numbers[2])
