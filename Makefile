@@ -57,7 +57,7 @@ test: libraries lint docs  ## lint, types, documentation, tests, doctests and br
 	@$(run) -m tests.coverage_files
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report --fail-under=$(COVERAGE)
-	@# Measuring makes a test three times as long, and these run no line that the others do not.
+	@# Measuring makes a test three times as long, and these run hardly a line of their own.
 	@$(say) 'The long tests, which try everything with everything, and kill what writes'
 	@$(run) -m pytest --numprocesses=$(WORKERS) -m long $(ARGS) $(or_none)
 

@@ -32,7 +32,7 @@ _LONG = frozenset(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as long what takes most of the time, and runs no line that no other test runs."""
+    """Mark as long what takes most of the time, and runs hardly a line of its own."""
     for item in items:
         if isinstance(item, pytest.Function) and item.originalname in _LONG:
             item.add_marker("long")
