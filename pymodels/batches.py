@@ -20,9 +20,7 @@ from pymodels.schema import Schema
 from pymodels.storage import Prepared
 
 if TYPE_CHECKING:
-    from pymodels.catalog import Catalog
     from pymodels.keyvalue import KeyValueStorage
-    from pymodels.tables import Batch, IndexBatch
 
 
 def check_key(storage: KeyValueStorage, change: Change) -> None:
@@ -60,39 +58,12 @@ def check_name(storage: KeyValueStorage, name: str) -> None:
         )
 
 
-def store_new(storage: KeyValueStorage, batch: Batch, change: Change) -> Catalog | None:
-    """Store a single new record, if all of its indexes have one plain entry of it.
-
-    Return what is known of its collection then; None, and nothing is done, if there is more to it.
-    """
-    if type(change) is not Put or change.expect is not Expect.ABSENT or not storage.keeps_indexes:
-        return None
-    schema, stored = change.schema, change.stored
-    target: IndexBatch = batch  # type: ignore[assignment]  # so are they, with indexes
-    catalog = storage.catalogs.get(schema.collection)
-    if catalog is None or catalog.stamp is None or catalog.stamp != target.stamp:
-        catalog = storage.catalog(target, schema.collection)
-    if catalog is None or not catalog.is_plain or not catalog.has_all_of(schema):
-        return None
-    entries = catalog.entries.read_plain(stored)
-    key = schema.key.encode(change.key)
-    if entries is None or (storage.longest_key is not None and len(key) > storage.longest_key):
-        return None
-    pairs = zip(catalog.tables, entries, strict=True)
-    if not target.insert_one(schema.table, key, stored, pairs):
-        raise key_is_taken(change)
-    return catalog
-
-
 class BatchWriter(IndexWriter):
     """Carries out one batch of changes: records first, then what the indexes say of them."""
 
     def write(self, changes: Sequence[Change], schemas: AbstractSet[Schema] | None = None) -> bool:
         """Carry out *changes*, of records of *schemas*; tell whether the tables are others now."""
         if len(changes) == 1:
-            if store_new(self.storage, self.batch, changes[0]) is not None:
-                self.has_changes = True
-                return True
             (one,) = changes
             if type(one) is Put and one.expect is Expect.ABSENT:
                 changes = Inserts(one.schema, [one.key], [one.stored])
