@@ -64,8 +64,9 @@ def comparison(codec: MessagePack, schema: Schema) -> Compare:
         found: dict[StoredPath, msgspec.Raw] = {}
         for name in differing(before, instance):
             old, new = getters[name](before), getters[name](instance)
-            value = msgspec.Raw(encode(new))
-            if value != encode(old) and (new != old or value != fields(stored).get(name)):
+            packed = encode(new)  # bytes, as Raw is equal to nothing but Raw
+            value = msgspec.Raw(packed)
+            if packed != encode(old) and (new != old or value != fields(stored).get(name)):
                 found[(name,)] = value
         if not found:
             return found, stored

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pymodels import Field, Model, get_storage
@@ -55,6 +55,11 @@ VALUES = st.fixed_dictionaries(
 )
 
 
+NOTHING = dict.fromkeys(FIELDS)
+
+
+@example(before=NOTHING | {"amount": 0}, after=NOTHING | {"amount": 0.0})
+@example(before=NOTHING | {"amount": 0}, after=NOTHING | {"amount": -0.0})
 @given(before=VALUES, after=VALUES)
 def test_the_same_is_found_as_by_comparing_what_is_stored(
     before: dict[str, Any], after: dict[str, Any]
