@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from pymodels.schema import FieldInfo, Schema
 
 Raw = msgspec.Raw
 
-Remake: TypeAlias = Callable[[Any, Any, set[str]], Any]
+Remake: TypeAlias = Callable[[Sequence[Any], Sequence[Any], set[str]], list[Any] | None]
 """See ``Codec.remaker``."""
 
 
@@ -67,11 +67,11 @@ class Codec(ABC):
         return found, self.apply(stored, Patch(schema, key, found)) if found else stored
 
     def remaker(self, schema: Schema) -> Remake | None:
-        """Return a function from a record and an instance to what saving makes of the record.
+        """Return a function from records and their instances to what saving makes of the records.
 
-        The record itself, if nothing is different; None, if ``changed`` has to tell, because the
-        record may hold more than the model does. The stored names of fields that may be different
-        are added to the set. Without such a function, ``changed`` tells of all records.
+        Of each the record itself, if nothing is different. None, if ``changed`` has to tell of all,
+        because one may hold more than the model does. The stored names of fields that may be
+        different are added to the set. Without such a function, ``changed`` tells of all records.
         """
         return None
 

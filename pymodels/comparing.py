@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,12 @@ def differing(before, after):
     found = []
 {fields}\
     return found
+"""
+
+_PUT_BACK: Final = """\
+def put_back(instance, stored):
+    old = probe(stored)
+    return replace(instance{values})
 """
 
 _EXACT: Final = (str, int, bool, bytes, date, datetime, timedelta, UUID)
@@ -76,24 +82,65 @@ def comparison(codec: MessagePack, schema: Schema) -> Compare:
 
 
 def remaker(codec: MessagePack, schema: Schema) -> Remake:
-    """Return what ``Codec.remaker`` promises."""
+    """Return what ``Codec.remaker`` promises.
+
+    Nearly always the same few fields are changed in all records. So an instance with only those
+    put back is what the record would have been made of: if it is, nothing else was changed, and the
+    record holds nothing else. Any other record is decoded and compared field by field.
+    """
     decode, encode = codec.decoder(schema), codec.encoder(schema)
     differing, is_own = _differing(schema), _own(encode)
+    # It would be called for what is put back, and may refuse what never was a record.
+    is_plain = not hasattr(schema.model, "__post_init__")
 
-    def remake(stored: bytes, instance: Any, names: set[str]) -> bytes | None:
-        made: bytes = encode(instance)
-        if made == stored:
-            return stored
+    def remake(
+        records: Sequence[bytes], instances: Sequence[Any], names: set[str]
+    ) -> list[bytes] | None:
+        made: list[bytes] = []
+        put_back: Callable[[Any, bytes], Any] | None = None
         try:
-            before = decode(stored)
+            for stored, instance in zip(records, instances, strict=True):
+                after = encode(instance)
+                if after == stored:
+                    made.append(stored)
+                    continue
+                if put_back is None and names and is_plain:
+                    put_back = _putting_back(codec, schema, frozenset(names))
+                if put_back is None or encode(put_back(instance, stored)) != stored:
+                    before = decode(stored)
+                    if encode(before) != stored and not is_own(stored, before):
+                        return None
+                    names.update(differing(before, instance))
+                    put_back = None
+                made.append(after)
         except msgspec.DecodeError:
             return None
-        if encode(before) != stored and not is_own(stored, before):
-            return None
-        names.update(differing(before, instance))
         return made
 
     return remake
+
+
+def _putting_back(
+    codec: MessagePack, schema: Schema, names: frozenset[str]
+) -> Callable[[Any, bytes], Any]:
+    """Return a function from an instance and a record to the instance with the record's *names*.
+
+    What it returns is good for being encoded, and for nothing else.
+    """
+    wanted = (type(codec), "putting back", names)
+    known: Callable[[Any, bytes], Any] | None = schema.cache.get(wanted)
+    if known is None:
+        stored_names = tuple(sorted(names))
+        fields = [schema.stored[name].name for name in stored_names]
+        parts = [f", {name}=old.f{number}" for number, name in enumerate(fields)]
+        source = _PUT_BACK.format(values="".join(parts))
+        made: dict[str, Any] = {
+            "probe": codec.probe(schema, stored_names),
+            "replace": msgspec.structs.replace,
+        }
+        exec(source, made)  # noqa: S102 - made of numbers, and of the names of attributes
+        known = schema.cache[wanted] = cast("Callable[[Any, bytes], Any]", made["put_back"])
+    return known
 
 
 def _own(encode: Callable[[Any], bytes]) -> Callable[[bytes, Any], bool]:

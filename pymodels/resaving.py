@@ -36,31 +36,34 @@ def save_again(instances: Sequence[Any], transaction: Storage) -> int | None:
     transaction.check_writable()
     home, is_sound = transaction.home, quick_test(schema)
     found, changed = overlay.found, overlay.changed
-    made: dict[Any, Any] = {}
-    remade: list[Any] = []
-    names: set[str] = set()
+    known: dict[Any, Any] = {}
     for instance in instances:
         key, stored = instance._pk, instance._stored
         if (
             stored is None
             or (changed[key] if key in changed else found.get(key)) is not stored
-            or key in made
+            or key in known
             or instance._schema is not schema
             or instance._storage is not home
         ):
             return None
         if not is_sound(instance):
             validate(instance)
-        after = remake(stored, instance, names)
-        if after is None:
-            return None
-        if after is not stored:
-            made[key] = after
+        known[key] = stored
+    names: set[str] = set()
+    made = remake(list(known.values()), instances, names)
+    if made is None:
+        return None
+    remade: list[Any] = []
+    replaced: dict[Any, Any] = {}
+    for instance, after in zip(instances, made, strict=True):
+        if after is not instance._stored:
+            replaced[instance._pk] = after
             remade.append(instance)
     transaction.remember(remade)
-    overlay.replace(made, names)
-    for instance, after in zip(remade, made.values(), strict=True):
-        instance._stored = after
+    overlay.replace(replaced, names)
+    for instance in remade:
+        instance._stored = replaced[instance._pk]
     return len(remade)
 
 

@@ -83,23 +83,71 @@ def test_a_record_is_made_anew_as_it_would_be_by_its_changes(
     stored, instance = CODEC.encode(Thing(**before)), Thing(**after)
     set_there, wanted = CODEC.changed(schema, "k", stored, instance)
     names: set[str] = set()
-    made = remake(stored, instance, names)
-    if made is not None:  # else an int, say, is stored in a field of floats
+    many = remake([stored], [instance], names)
+    if many is not None:  # else an int, say, is stored in a field of floats
+        (made,) = many
         assert CODEC.document(made) == CODEC.document(wanted)
         assert names >= {name for (name,) in set_there}
     elif before["amount"] is None or isinstance(before["amount"], float):
         raise AssertionError("a record that its model wrote is to be made anew")
 
 
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=5))
+def test_many_records_are_made_anew_as_each_would_be(
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    remake: Any = CODEC.remaker(Thing.__schema__)
+    records = [CODEC.encode(Thing(**before)) for before, _ in pairs]
+    instances = [Thing(**after) for _, after in pairs]
+    alone: list[Any] = []
+    names_alone: set[str] = set()
+    for stored, instance in zip(records, instances, strict=True):
+        one = remake([stored], [instance], names_alone)
+        alone.append(None if one is None else one[0])
+    names: set[str] = set()
+    made = remake(records, instances, names)
+    assert made == (None if None in alone else alone)
+    if made is not None:
+        assert names >= {
+            name
+            for stored, instance in zip(records, instances, strict=True)
+            for (name,) in CODEC.difference(Thing.__schema__, stored, instance)
+        }
+        assert names <= names_alone
+
+
 def test_a_record_with_more_than_the_model_has_is_not_made_anew() -> None:
     remake: Any = CODEC.remaker(Thing.__schema__)
     thing = Thing(**(dict.fromkeys(FIELDS) | {"text": "new"}))
     record = dict.fromkeys(FIELDS)
-    assert remake(msgspec.msgpack.encode(record), thing, set()) == CODEC.encode(thing)
+    assert remake([msgspec.msgpack.encode(record)], [thing], set()) == [CODEC.encode(thing)]
     turned = dict(reversed(record.items()))  # the order of fields means nothing
-    assert remake(msgspec.msgpack.encode(turned), thing, set()) == CODEC.encode(thing)
+    assert remake([msgspec.msgpack.encode(turned)], [thing], set()) == [CODEC.encode(thing)]
     for more in ({"extra": 1}, {"amount": 1}, {"moment": "2020-01-01T12:00:00Z"}, {"number": "?"}):
-        assert remake(msgspec.msgpack.encode(record | more), thing, set()) is None
+        assert remake([msgspec.msgpack.encode(record | more)], [thing], set()) is None
+        # Nor is it after one that was, of which the same field is another.
+        both = [msgspec.msgpack.encode(record), msgspec.msgpack.encode(record | more)]
+        assert remake(both, [thing, thing], set()) is None
+
+
+def test_nothing_that_never_was_a_record_is_given_to_post_init() -> None:
+    class Span(Model):
+        start: Field[int]
+        end: Field[int]
+
+        def __post_init__(self) -> None:
+            if self.start > self.end:
+                raise ValueError("it ends before it starts")
+
+    remake: Any = CODEC.remaker(Span.__schema__)
+    records = [CODEC.encode(Span(start=1, end=2))] * 2
+    moved = [
+        Span(start=1, end=3),
+        Span(start=8, end=9),
+    ]  # 8 to 2 would be what the second one is with its end put back
+    names: set[str] = set()
+    assert remake(records, moved, names) == [CODEC.encode(span) for span in moved]
+    assert names == {"start", "end"}
 
 
 @given(before=VALUES, after=VALUES)
