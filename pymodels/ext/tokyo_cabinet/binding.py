@@ -459,6 +459,6 @@ def _size(data: bytes) -> int:
 
 def _text(value: str | bytes) -> bytes:
     data = value.encode() if isinstance(value, str) else value
-    if b"\0" in data:
+    if 0 in data:
         raise ValueError("the library cuts text at NUL, so that none is allowed here")
     return data
