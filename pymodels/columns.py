@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import aggregation, conditions
 from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common
-from pymodels.encoding import decoded_text, encode
+from pymodels.encoding import decoded_text, decoded_texts, encode
 from pymodels.ordered import LONGEST
 from pymodels.planning import Plan
 from pymodels.readings import holds_only
@@ -50,7 +50,7 @@ class Column:
 
     def values(self) -> list[Any] | None:
         """Return the distinct values in order, None where entries alone do not tell them."""
-        if _holds_text(self._place):
+        if holds_text(self._place):
             return self._text()
         with self._view.steady():
             found = list(self._entries())
@@ -74,7 +74,7 @@ class Column:
             found = list(self._entries())
             if any(len(entry) >= LONGEST for entry, *_ in found):
                 return None
-            if _holds_text(self._place):
+            if holds_text(self._place):
                 values = _texts([entry for entry, *_ in found])
             else:
                 values = self._values(self._pairs([first for _, first, _, _ in found]))
@@ -89,7 +89,7 @@ class Column:
         return self._end(descending=True)
 
     def _end(self, *, descending: bool) -> list[Any] | None:
-        ranges = _NOT_NULL if self._ranges is EVERY else common(self._ranges, _NOT_NULL)
+        ranges = NOT_NULL if self._ranges is EVERY else common(self._ranges, NOT_NULL)
         pairs: list[tuple[bytes, bytes]] = []
         with self._view.steady():
             for low, high in reversed(ranges) if descending else ranges:
@@ -99,7 +99,7 @@ class Column:
                 entry, first = found
                 if len(entry) >= LONGEST:
                     return None
-                if _holds_text(self._place):
+                if holds_text(self._place):
                     return [decoded_text(entry)]
                 stored = self._view.get(self._plan.schema.table, first)
                 pairs = [] if stored is None else [(first, stored)]
@@ -108,17 +108,18 @@ class Column:
 
 
 _NULL: Final = encode(None)
-_NOT_NULL: Final = ((NULL[1], EVERY[0][1]),)  # null is the least of all
+NOT_NULL: Final = ((NULL[1], EVERY[0][1]),)
+"""Where all entries are but those of null, which is the least of all."""
 
 
 def _texts(entries: list[bytes]) -> list[Any]:
     """Return the text, or null, of which these are the entries, in order."""
     if entries and entries[0] == _NULL:
-        return [None, *map(decoded_text, entries[1:])]
-    return list(map(decoded_text, entries))
+        return [None, *decoded_texts(entries[1:])]
+    return decoded_texts(entries)
 
 
-def _holds_text(place: Place) -> bool:
+def holds_text(place: Place) -> bool:
     """Tell whether all values at a place are text or null, and any text is one."""
     return place.plain is str and holds_only(place.kind, (str,))
 

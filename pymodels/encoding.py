@@ -105,13 +105,26 @@ def _decimal(value: Decimal) -> bytes:
 
 def _text(value: str) -> bytes:
     data = value.encode()
-    if b"\0" in data or b"\1" in data:
+    if 0 in data or 1 in data:  # by number: bytes in bytes are looked for ten times as slowly
         data = _escaped(data)
-    return b"\x20" + data + b"\0"
+    return b"\x20%b\0" % data
 
 
 def _escaped(data: bytes) -> bytes:
     return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
+
+
+def decoded_texts(encodings: Sequence[bytes]) -> list[Any]:
+    r"""Return what ``decoded_text`` does of each.
+
+    >>> decoded_texts([encode("a"), encode(""), encode("b c")])
+    ['a', '', 'b c']
+    """
+    joined = b"".join(encodings)
+    if not joined or 1 in joined:
+        return list(map(decoded_text, encodings))
+    # 0 stands nowhere but at the end of each.
+    return joined[1:-1].decode().split("\0\x20")
 
 
 def decoded_text(encoding: bytes) -> str:
@@ -121,9 +134,7 @@ def decoded_text(encoding: bytes) -> str:
     'a\x00b\x01'
     """
     data = encoding[1:-1]
-    if (
-        b"\1" in data
-    ):  # the first of two bytes, in each of which a run of them is read from its start
+    if 1 in data:  # the first of two bytes, in each of which a run of them is read from its start
         data = data.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1")
     return data.decode()
 

@@ -101,17 +101,16 @@ class Query(Selection[M]):
 
     def count(self) -> int:
         """Return how many records there are."""
-        target, condition = self._storage.current, self._asked.condition
-        if (
-            type(condition) is conditions.Lookup
-            and self._asked.limit is None
-            and not self._asked.offset
-        ):
+        target, asked = self._storage, self._asked
+        if ACTIVE.get():
+            target = target.current
+        condition, is_slice = asked.condition, asked.limit is not None or asked.offset > 0
+        if type(condition) is conditions.Lookup and not is_slice:
             known = target.count_equal(self._schema, condition)
             if known is not None:
                 return known
         plan = self.plan(
-            unordered=self._asked.limit is None and not self._asked.offset,
+            unordered=not is_slice,
             order=(),
             descending=False,
             names=frozenset(),
@@ -342,10 +341,19 @@ class Query(Selection[M]):
         function: Callable[[list[Any]], Any],
         read: Callable[[Column], list[Any] | None],
     ) -> Any:
-        found = read_column(self, field, read)
+        found = self._known_end(field, descending=name == "max")
+        if found is None:
+            found = read_column(self, field, read)
         if found is None:
             return self._computed(name, field, function)
         return found[0] if found else None
+
+    def _known_end(self, field: Any, *, descending: bool) -> list[Any] | None:
+        asked, schema = self._asked, self._schema
+        if asked is not schema.everything or asked.condition is not conditions.EVERYTHING:
+            return None
+        target = self._storage.current if ACTIVE.get() else self._storage
+        return target.end_of(schema, self.place(field), descending=descending)
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""

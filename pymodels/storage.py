@@ -236,6 +236,13 @@ class Storage(Opened, ABC):
         """Return how many records *lookup* is true of, if that is known without a plan."""
         return None
 
+    def end_of(self, schema: Schema, place: Place, *, descending: bool) -> list[Any] | None:
+        """Return the least value of all records, or the greatest, if that is known without a plan.
+
+        In a list; None, if it is not known.
+        """
+        return None
+
     def run(self, plan: Plan) -> Iterator[Pair]:
         """Yield the records that *plan* asks for: what ``scan`` finds, finished in Python."""
         return finish(self, plan, self.scan(plan))

@@ -25,8 +25,10 @@ from pymodels.byindex import (
 from pymodels.bykey import UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.choosing import choose
-from pymodels.columns import Column, column_of
+from pymodels.columns import NOT_NULL, Column, column_of, holds_text
 from pymodels.conditions import Condition, Lookup
+from pymodels.encoding import decoded_text
+from pymodels.evaluation import has_whole_values
 from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
     Chunk,
@@ -43,7 +45,7 @@ from pymodels.fetching import (
 from pymodels.finishing import decoded, finished, is_finished, sliced
 from pymodels.keys import KeyKind, kind_named
 from pymodels.messagepack import MessagePack
-from pymodels.ordered import OrderedIndex
+from pymodels.ordered import LONGEST, OrderedIndex
 from pymodels.persistence import load_chunks
 from pymodels.planning import Pair, Plan
 from pymodels.schema import Place, Schema
@@ -89,7 +91,10 @@ class TableReader(Storage):
         with self.view() as view:
             if len(keys) > 1 and self.keeps_indexes:
                 packed = list(map(encode, keys))
-                found = dict(_with_indexes(view).fetch(table, packed))
+                pairs = list(_with_indexes(view).fetch(table, packed))
+                if len(pairs) == len(packed):
+                    return [stored for _, stored in pairs]
+                found = dict(pairs)
                 return list(map(found.get, packed))
             return [view.get(table, encode(key)) for key in keys]
 
@@ -208,6 +213,43 @@ class TableReader(Storage):
             known = self._catalog_for(seen, schema)
             is_known = known is not None and known.record.ordered.get(index.name) is index
         return count if is_known else None
+
+    def end_of(self, schema: Schema, place: Place, *, descending: bool) -> list[Any] | None:
+        catalog = self.catalogs.get(schema.collection)
+        native: ByIndex | None = None if catalog is None else catalog.plans.get(schema)
+        index = None if native is None else native.alone.get(place.way)
+        if catalog is None or index is None or not has_whole_values(place):
+            return None
+        found = self.end_at_once(schema, catalog, index, descending=descending)
+        if found is None:
+            return None
+        entry, stored = found
+        if len(entry) >= LONGEST:
+            return None
+        if holds_text(place):
+            return [decoded_text(entry)]
+        try:
+            return [self.codec.probe(schema, (place.stored,))(stored).f0]
+        except msgspec.DecodeError:
+            return None  # whoever looks closer says which record it is
+
+    def end_at_once(
+        self, schema: Schema, catalog: Catalog, index: OrderedIndex, *, descending: bool
+    ) -> tuple[bytes, bytes] | None:
+        """Return the least entry of an index but null, or the greatest, and its first record.
+
+        None, if there is no such entry, or if *catalog* is of another state.
+        """
+        ((low, high),) = NOT_NULL
+        seen: Any
+        self.check_open()
+        with self.view() as seen, seen.steady():
+            if self._catalog_for(seen, schema) is not catalog:
+                return None
+            table = index_table(schema.collection, index.name)
+            found = seen.end(table, low, high, descending=descending)
+            stored = None if found is None else seen.get(schema.table, found[1])
+            return None if stored is None else (found[0], stored)
 
     def count_at_once(self, table: str, entry: bytes) -> tuple[int, int] | None:
         """Return how many records have an entry of an index, and the stamp of that state.

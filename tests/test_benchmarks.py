@@ -99,7 +99,7 @@ def test_calls_stay_few(opener):
     assert counted["build and plan a page in order"] <= 30
     assert counted["build and plan two conditions, an order and a slice"] <= 40
     assert counted["build and plan two indexed conditions"] <= (165 if is_lmdb else 310)
-    assert counted["lowest and highest, indexed"] <= 165
+    assert counted["lowest and highest, indexed"] <= (70 if is_lmdb else 115)
     assert counted["values of an indexed field, a value"] <= 14
     assert counted["update in a transaction, a record"] <= (20 if is_lmdb else 28)
     assert counted["single save"] <= (62 if is_lmdb else 97)

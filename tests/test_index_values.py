@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymodels import Field, Model, get_storage
-from pymodels.encoding import decoded_text, encode
+from pymodels.encoding import decoded_text, decoded_texts, encode
+from pymodels.errors import RecordInvalid, StorageClosed
 
 
 class Note(Model):
@@ -36,6 +37,11 @@ def notes(request: Any, tmp_path: Path) -> Any:
 @given(st.text() | st.text("\0\1\2ab"))
 def test_text_comes_back_from_its_encoding(text: str) -> None:
     assert decoded_text(encode(text)) == text
+
+
+@given(st.lists(st.text() | st.text("\0\1\2\x20ab")))
+def test_many_texts_come_back_as_each_does(texts: list[str]) -> None:
+    assert decoded_texts([encode(text) for text in texts]) == texts
 
 
 def in_order(texts: Any) -> list[Any]:
@@ -86,3 +92,52 @@ def test_of_equal_ends_the_first_by_key(notes: Any, numbers: list[Any]) -> None:
         assert list(map(repr, ends)) == [repr(numbers[2]), repr(numbers[0])]
     assert notes.where(number__gt=2).max("number") is None
     assert repr(notes.where(number__lt=2).max("number")) == repr(numbers[2])
+
+
+def test_ends_are_those_of_the_moment(notes: Any) -> None:
+    storage = notes.storage
+    assert [notes.min("text"), notes.max("text")] == ["", "\U0001f600"]  # the index is known now
+    with storage.transaction():
+        Note(pk="last", text="\U0001f601", city="Z").save(storage)
+        assert notes.max("text") == "\U0001f601"
+        notes.where(text="").delete()
+        assert notes.min("text") == "\1\1\2"
+        storage.current.rollback()
+    assert [notes.min("text"), notes.max("text")] == ["", "\U0001f600"]
+    notes.update(text=None)
+    assert notes.min("text") is notes.max("text") is None
+    long = ["c" * 1000 + end for end in "ab"]
+    storage.save_all(Note(text=text, city="long") for text in long)
+    assert [notes.min("text"), notes.max("text")] == long
+    notes.delete()
+    assert notes.min("text") is notes.max("text") is None
+
+
+def test_ends_that_another_view_stored(notes: Any) -> None:
+    class Loose(Model, collection="note"):
+        text: Field[Any]
+        city: Field[str]
+
+    assert notes.max("text") == "\U0001f600"
+    other = Loose(pk="other", text=b"bytes sort after text", city="").save(notes.storage)
+    for ask in (notes.min, notes.max):
+        with pytest.raises(RecordInvalid, match="'other', field 'text'"):
+            ask("text")
+    other.delete()
+    assert [notes.min("text"), notes.max("text")] == ["", "\U0001f600"]
+
+
+def test_ends_that_another_storage_stored(tmp_path: Path) -> None:
+    with (
+        get_storage("pymodels.ext.lmdb", path=tmp_path / "notes") as mine,
+        get_storage("pymodels.ext.lmdb", path=tmp_path / "notes") as theirs,
+    ):
+        notes = Note.objects(mine)
+        Note(pk="a", text="m", city="").save(mine)
+        assert [notes.min("text"), notes.max("text")] == ["m", "m"]
+        for text in "az":
+            Note(pk=text * 2, text=text, city="").save(theirs)
+            assert notes.max("text") == max("m", text)
+        assert [notes.min("text"), notes.max("text")] == ["a", "z"]
+    with pytest.raises(StorageClosed):
+        notes.max("text")

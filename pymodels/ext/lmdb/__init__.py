@@ -16,14 +16,17 @@ from typing import Any, ClassVar, Final
 
 import lmdb
 
+from pymodels.catalog import Catalog
+from pymodels.columns import NOT_NULL
 from pymodels.errors import SettingsError
 from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
 from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot
 from pymodels.ext.lmdb.writing import WriteBatch
 from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
+from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
-from pymodels.tables import META, Batch
+from pymodels.tables import META, Batch, index_table
 
 __all__ = ["Query", "Storage"]
 
@@ -134,8 +137,11 @@ class Storage(KeyValueStorage):
         if table is None:
             return None
         try:
-            with shared.handle.begin(table.handle) as transaction:
+            transaction = shared.handle.begin(table.handle)
+            try:
                 found: bytes | None = transaction.get(schema.key.encode(key))
+            finally:
+                transaction.abort()
         except lmdb.BadValsizeError:
             return None  # no record has a key that is so long
         except lmdb.Error as error:
@@ -148,9 +154,40 @@ class Storage(KeyValueStorage):
         if found is None:
             return None
         try:
-            with shared.handle.begin(found.handle) as transaction, transaction.cursor() as cursor:
+            transaction = shared.handle.begin(found.handle)
+            try:
+                cursor = transaction.cursor()
                 count: int = cursor.count() if cursor.set_key(entry) else 0
                 return count, transaction.id()
+            finally:
+                transaction.abort()  # and its cursor with it
+        except lmdb.Error as error:
+            shared.fail(error)
+
+    def end_at_once(
+        self, schema: Schema, catalog: Catalog, index: OrderedIndex, *, descending: bool
+    ) -> tuple[bytes, bytes] | None:
+        shared = self._shared or self._open()
+        table = shared.tables.get(schema.table)
+        entries = shared.tables.get(index_table(schema.collection, index.name))
+        if table is None or entries is None or catalog.record.key != schema.key.name:
+            return None
+        ((low, _),) = NOT_NULL
+        try:
+            transaction = shared.handle.begin(table.handle)
+            try:
+                cursor = transaction.cursor(entries.handle)
+                if descending:
+                    is_there = cursor.last() and cursor.first_dup()
+                else:
+                    is_there = cursor.set_range(low)
+                entry, key = cursor.item()
+                if not is_there or entry < low or transaction.id() != catalog.stamp:
+                    return None
+                stored = transaction.get(key)
+                return None if stored is None else (entry, stored)
+            finally:
+                transaction.abort()  # and its cursor with it
         except lmdb.Error as error:
             shared.fail(error)
 
