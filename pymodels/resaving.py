@@ -35,35 +35,38 @@ def save_again(instances: Sequence[Any], transaction: Storage) -> int | None:
         return None
     transaction.check_writable()
     home, is_sound = transaction.home, quick_test(schema)
-    found, changed = overlay.found, overlay.changed
-    known: dict[Any, Any] = {}
+    now = overlay.found | overlay.changed if overlay.changed else overlay.found
+    keys: list[Any] = []
+    records: list[Any] = []
     for instance in instances:
         key, stored = instance._pk, instance._stored
         if (
             stored is None
-            or (changed[key] if key in changed else found.get(key)) is not stored
-            or key in known
+            or now.get(key) is not stored
             or instance._schema is not schema
             or instance._storage is not home
         ):
             return None
         if not is_sound(instance):
             validate(instance)
-        known[key] = stored
+        keys.append(key)
+        records.append(stored)
+    if len(set(keys)) < len(keys):
+        return None
     names: set[str] = set()
-    made = remake(list(known.values()), instances, names)
+    made = remake(records, instances, names)
     if made is None:
         return None
     remade: list[Any] = []
     replaced: dict[Any, Any] = {}
-    for instance, after in zip(instances, made, strict=True):
-        if after is not instance._stored:
-            replaced[instance._pk] = after
+    for instance, key, stored, after in zip(instances, keys, records, made, strict=True):
+        if after is not stored:
+            replaced[key] = after
             remade.append(instance)
     transaction.remember(remade)
     overlay.replace(replaced, names)
-    for instance in remade:
-        instance._stored = replaced[instance._pk]
+    for instance, after in zip(remade, replaced.values(), strict=True):
+        instance._stored = after
     return len(remade)
 
 

@@ -108,8 +108,7 @@ class Selection(Generic[M]):
         if given or len(lookups) != 1:
             condition = schema.condition(given, lookups)
         else:
-            ((name, operand),) = lookups.items()
-            condition = schema.keyword(name, operand)
+            condition = schema.keyword(*lookups.popitem())
         if asked.condition is not conditions.EVERYTHING:
             condition = conditions.both(asked.condition, condition)
         if asked is not schema.everything:

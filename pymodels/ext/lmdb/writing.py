@@ -95,10 +95,11 @@ class WriteBatch(Snapshot):
         put = self._transaction.put
         self._is_single = True
         try:
-            if not put(key, value, db=self._made_handle(table), overwrite=False):
+            # By position, as the driver is slow to look for names: duplicates, overwriting, order.
+            if not put(key, value, True, False, False, self._made_handle(table)):
                 return False
             for index, entry in entries:
-                put(entry, key, db=self._made_handle(index))
+                put(entry, key, True, True, False, self._made_handle(index))
         except lmdb.Error as error:
             self._shared.fail(error)
         return True
