@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import stat
 import struct
 import threading
 import time
@@ -155,15 +156,23 @@ class Environment:
             return handle
 
     def _check_path(self) -> None:
-        if self.path.is_dir():
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.path.parent.is_dir():
+                raise StorageError(
+                    f"{self.name}: the folder {self.path.parent} does not exist; create it first"
+                ) from None
+            if self.read_only:
+                raise StorageError(
+                    f"{self.name} does not exist, and read_only=True creates nothing"
+                ) from None
+            return
+        except OSError:
+            return  # opening it will fail, and tells why
+        if stat.S_ISDIR(found.st_mode):
             raise StorageInvalid(f"{self.name} is a folder, and path is the name of a file")
-        if not self.path.parent.is_dir():
-            raise StorageError(
-                f"{self.name}: the folder {self.path.parent} does not exist; create it first"
-            )
-        if self.read_only and not self.path.exists():
-            raise StorageError(f"{self.name} does not exist, and read_only=True creates nothing")
-        if self.read_only and self.path.stat().st_size == 0:
+        if self.read_only and found.st_size == 0:
             raise StorageInvalid(f"{self.name} is empty, and read_only=True makes nothing of it")
 
     def _refuse(self, error: lmdb.Error) -> NoReturn:
