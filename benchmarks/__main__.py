@@ -41,9 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         peers = [peer for module in modules for peer in module.PEERS]
         openers += [peer for peer in peers if peer.__name__ not in options.skip]
     print(f"Measuring {options.rounds} rounds ", end="", flush=True)
+    again: list[Opener] = [RawLmdb, in_lmdb]  # which the targets are about
     with other_backends() as more:
         timings = measure(
-            [*openers, in_memory, *more], count=options.records, rounds=options.rounds, advance=_dot
+            [*openers, *again, in_memory, *more, *again],
+            count=options.records,
+            rounds=options.rounds,
+            advance=_dot,
         )
     print("\nMeasuring growth ", end="", flush=True)
     sizes = [size for size in SIZES if size <= options.growth]

@@ -48,7 +48,8 @@ def measure(
 ) -> list[Timing]:
     """Measure every operation *rounds* times on every side; *advance* is called after each round.
 
-    The first of *openers* makes the side that the others must agree with.
+    The first of *openers* makes the side that the others must agree with. One that is there several
+    times is measured as often in each round, each time with files of its own.
     """
     timings = [Timing(step) for step in todo(count)]
     for number in range(rounds):
@@ -72,7 +73,10 @@ def _round(number: int, openers: Sequence[Opener], timings: Sequence[Timing], fo
             for turn in range(timing.step.times):
                 shift = (number + turn) % len(sides)
                 _all(timing, sides, sides[shift:] + sides[:shift])
-        _agree("what is left", {s.title: _comparable(s, s.fetch_all(), False) for s in sides})
+        left = {
+            f"{n}: {s.title}": _comparable(s, s.fetch_all(), False) for n, s in enumerate(sides)
+        }
+        _agree("what is left", left)
     finally:
         for side in sides:
             side.close()
@@ -94,7 +98,9 @@ def _all(timing: Timing, sides: Sequence[Side], in_turn: Sequence[Side]) -> None
         elapsed = time.perf_counter() - begin
         timing.seconds.setdefault(side.title, []).append(elapsed / step.units)
         kept = answers if fewer is None else parts
-        kept[side.title] = _comparable(side, answer, timing.step.ordered)
+        comparable = _comparable(side, answer, timing.step.ordered)
+        if kept.setdefault(side.title, comparable) != comparable:
+            raise Disagreement(f"{timing.step.title}: {side.title} gives different answers")
         if fewer is not None:
             if fewer.units < timing.step.units:
                 timing.fewer[side.title] = fewer.units

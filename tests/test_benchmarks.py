@@ -75,6 +75,17 @@ def test_a_slow_side_does_less_and_still_ends_with_the_same_records(monkeypatch)
     )
 
 
+def test_a_side_that_is_there_twice_is_measured_twice(monkeypatch):
+    timings = measure((RawLmdb, RawSqlite, RawLmdb), count=300, rounds=1)
+    for timing in timings:
+        by_hand, sqlite = timing.seconds.values()
+        assert len(by_hand) == 2 * len(sqlite) == 2 * timing.step.times
+    counts = iter(range(100))
+    monkeypatch.setattr(RawLmdb, "count_city", lambda self, name: next(counts))
+    with pytest.raises(Disagreement, match="indexed count: LMDB and msgspec by hand gives"):
+        measure((RawLmdb, RawSqlite, RawLmdb), count=300, rounds=1)
+
+
 @pytest.mark.parametrize(
     "wrong", [lambda found: found[1:], lambda found: found[::-1], lambda found: [*found, found[0]]]
 )
