@@ -35,14 +35,15 @@ def save_again(instances: Sequence[Any], transaction: Storage) -> int | None:
         return None
     transaction.check_writable()
     home, is_sound = transaction.home, quick_test(schema)
-    now = overlay.found | overlay.changed if overlay.changed else overlay.found
+    # Not put together in one mapping: of thousands that were found, one may be saved at a time.
+    found, changed = overlay.found, overlay.changed
     keys: list[Any] = []
     records: list[Any] = []
     for instance in instances:
         key, stored = instance._pk, instance._stored
         if (
             stored is None
-            or now.get(key) is not stored
+            or (changed[key] if key in changed else found.get(key)) is not stored
             or instance._schema is not schema
             or instance._storage is not home
         ):
