@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,19 @@ def test_a_savepoint_that_is_taken_back_takes_them_back(storage: Any) -> None:
             savepoint.rollback()
         assert storage.get(Page, "p0").title == "outer"
     assert raw(storage, "p0")["title"] == "outer"
+
+
+def test_saving_one_of_thousands_is_not_about_the_others(storage: Any) -> None:
+    pages(storage, 5000)
+    with storage.transaction():
+        found = Page.objects(storage).all()
+        for page in found[:2]:  # what a first save makes once, and what a second one finds then
+            page.number += 1
+            page.save()
+        found[2].number += 1
+        tracemalloc.start()
+        found[2].save()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 5000 * 8  # a copy of what was found takes more than a pointer each
+    assert storage.get(Page, found[2].pk).number == found[2].number
