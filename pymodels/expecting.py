@@ -36,7 +36,7 @@ _COUNTED_SHARE: Final = 64
 _SAMPLED: Final = 20_000
 """The most entries that are gone through once to take a sample of them."""
 
-_PLAINLY: Final = 4
+PLAINLY: Final = 4
 """How many times as many entries as would be counted a sample has to tell of to be believed."""
 
 _UNKNOWN_SHARE: Final = 8
@@ -145,36 +145,39 @@ class Expectations:
         size = self.view.count(table)
         is_sampled = size <= _SAMPLED
         most = COUNTED if is_sampled else max(COUNTED, min(self.counted, self.enough))
-        if is_sampled and self._has_sample(table, size):
-            estimated = self._in_sample(table, size, low, high)
-            if estimated > _PLAINLY * most:
-                return estimated
-        counted = 0
-        for chunk in self.view.chunks(table, low, high, descending=False, first=most):
-            counted += len(chunk)
-            if counted >= most:
-                break
+        estimated = estimate(self.samples.get(table), size, low, high)
+        if estimated is not None and estimated > PLAINLY * most:
+            return estimated
+        counted = self.view.count_between(table, low, high, most)
         if counted < most:
             return counted
         if not is_sampled:
             return max(counted, size // _UNKNOWN_SHARE)
-        if not self._has_sample(table, size):
-            self._take_sample(table, size)
-        return max(counted, self._in_sample(table, size, low, high))
+        if estimated is None:
+            estimated = estimate(self._take_sample(table, size), size, low, high)
+        return max(counted, estimated or 0)
 
-    def _in_sample(self, table: str, size: int, low: bytes, high: bytes) -> int:
-        _, sample = self.samples[table]
-        inside = bisect_left(sample, high) - bisect_left(sample, low)
-        return inside * size // max(1, len(sample))
-
-    def _has_sample(self, table: str, size: int) -> bool:
-        known = self.samples.get(table)
-        return known is not None and abs(known[0] - size) * 4 <= size
-
-    def _take_sample(self, table: str, size: int) -> None:
+    def _take_sample(self, table: str, size: int) -> Sample:
         step = max(1, size // 128)
         entries = self.view.entries(table, None, None, descending=False)
-        self.samples[table] = (size, [entry for entry, _ in islice(entries, 0, None, step)])
+        taken = (size, [entry for entry, _ in islice(entries, 0, None, step)])
+        self.samples[table] = taken
+        return taken
+
+
+def estimate(sample: Sample | None, size: int, low: bytes, high: bytes) -> int | None:
+    """Return how many of the *size* entries of an index seem to lie in a range.
+
+    None without a sample, or if the index has grown or shrunk by more than a fourth since.
+
+    >>> estimate((4, [b"a", b"c", b"e", b"g"]), 5, b"b", b"f")
+    2
+    """
+    if sample is None or abs(sample[0] - size) * 4 > size:
+        return None
+    entries = sample[1]
+    inside = bisect_left(entries, high) - bisect_left(entries, low)
+    return inside * size // max(1, len(entries))
 
 
 # --- at what cost ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import operator
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Any, Final
 
 from pymodels.held import HeldBatch, HeldStorage, HeldView, Table, next_keys
@@ -173,6 +173,13 @@ class IndexedView(HeldView, IndexView):
         index = self._indexes.get(table)
         return 0 if index is None else len(index.keys.get(entry, ()))
 
+    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+        index = self._indexes.get(table)
+        if index is None:
+            return 0
+        entries = index.between(low, high)[:most]  # each is of one record at least
+        return min(most, sum(map(len, map(index.keys.get, entries, repeat(())))))
+
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
         index = self._indexes.get(table)
         return [] if index is None else _among(index.keys.get(entry, []), keys)
@@ -274,6 +281,9 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
 
     def count_under(self, table: str, entry: bytes) -> int:
         return len(self.under(table, entry))
+
+    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+        return IndexView.count_between(self, table, low, high, most)
 
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
         return _among(self.under(table, entry), keys)

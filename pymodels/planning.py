@@ -81,8 +81,7 @@ class Native(Generic[FragmentT]):
         return NotImplemented
 
 
-@dataclass(slots=True)  # a frozen one takes longer to make than most plans take to think of
-class Plan:
+class Plan(msgspec.Struct):
     """Everything that a storage needs to know of a query; it is not changed once it is made.
 
     ``condition`` is the whole neutral condition. ``native`` is what the engine is to run of it,

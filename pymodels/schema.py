@@ -232,13 +232,13 @@ class Schema:
                     f"{self.name}: {one!r} is no condition; write age__gt=30 or Person.age > 30"
                 )
             result = bound if result is conditions.EVERYTHING else conditions.both(result, bound)
+        lookups: tuple[Lookup, ...] = ()
         for name in keywords:
-            lookup = self.keyword(name, keywords[name])
-            if result is conditions.EVERYTHING:
-                result = lookup
-            else:
-                result = conditions.both(result, lookup)
-        return result
+            lookups += (self.keyword(name, keywords[name]),)
+        if not lookups:
+            return result
+        asked = conditions.And(lookups) if lookups[1:] else lookups[0]
+        return asked if result is conditions.EVERYTHING else conditions.both(result, asked)
 
     def bind(self, condition: Condition) -> Condition:
         """Return *condition* with every path found in this model and every operand checked."""
@@ -254,21 +254,27 @@ class Schema:
 
     def keyword(self, name: str, operand: Any) -> Lookup:
         """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
-        known = self._keywords.get(name)
-        if known is not None and known[4] == len(LOOKUPS):  # a user may register more of them
-            parts, lookup, place, plain, _ = known
+        try:
+            parts, lookup, place, plain, lookups = self._keywords[name]
+        except KeyError:
+            return self._new_keyword(name, operand)
+        if not lookups or lookups == len(LOOKUPS):
             if type(operand) is plain and (type(operand) is not str or operand.isascii()):
                 return Lookup(parts, lookup, operand, place, self.model)
             return self._lookup(place, lookup, operand, parts)
-        parts = tuple(name.split("__"))
-        if len(parts) > 1 and parts[-1] in LOOKUPS:
-            parts, lookup = parts[:-1], parts[-1]
-        else:
-            lookup = "equals"
+        return self._new_keyword(name, operand)
+
+    def _new_keyword(self, name: str, operand: Any) -> Lookup:
+        parts, lookup, lookups = tuple(name.split("__")), "equals", 0
+        if len(parts) > 1:
+            if parts[-1] in LOOKUPS:
+                parts, lookup = parts[:-1], parts[-1]
+            if lookup == "equals" or lookup not in _PLAIN_LOOKUPS:
+                lookups = len(LOOKUPS)  # a user may register more, which the end may be one of
         place = self.place(parts)
         if len(self._keywords) < MOST_KNOWN:
             plain = place.plain if lookup in _PLAIN_LOOKUPS else None
-            self._keywords[name] = (parts, lookup, place, plain, len(LOOKUPS))
+            self._keywords[name] = (parts, lookup, place, plain, lookups)
         return self._lookup(place, lookup, operand, parts)
 
     def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:

@@ -1,20 +1,25 @@
 """Plans for the simplest questions to an index, where there is nothing to weigh up.
 
-They are what ``choosing.choose`` would come to: where one part of a condition alone asks about an
-indexed field, and no index has the order, there is no choice.
+They are what ``choosing.choose`` would come to. Where one part of a condition alone asks about an
+indexed field, and no index has the order, there is no choice; where several do, and each has an
+index of its own, their sizes decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymodels.byindex import EVERY, ByIndex, IndexOrder, InIndex, Range, ranges_of, shortened
+from pymodels.byindex import EVERY, AllOf, ByIndex, IndexOrder, InIndex, Range, ranges_of, shortened
 from pymodels.conditions import EVERYTHING, And, Condition, Lookup
 from pymodels.encoding import ENCODERS, FAMILIES, encode, successor
-from pymodels.ordered import LONGEST, OrderedIndex
+from pymodels.ordered import LONGEST, OrderedIndex, StoredPath
 from pymodels.planning import Plan, Term, condition_names
 from pymodels.schema import Schema
+from pymodels.weighing import weigh
+
+if TYPE_CHECKING:
+    from pymodels.tablereading import TableReader
 
 _KEYS: Final = ("ascending keys", "descending keys")
 _COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
@@ -28,8 +33,9 @@ def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | No
     place = lookup.place
     if lookup.name != "equals" or place is None or place.is_key:
         return None
-    index = native.alone.get(place.way)
-    if index is None:
+    try:
+        index = native.alone[place.way]
+    except KeyError:
         return None
     operand = lookup.operand
     try:
@@ -40,6 +46,7 @@ def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | No
 
 
 def shortcut(
+    storage: TableReader,
     native: ByIndex,
     schema: Schema,
     condition: Condition,
@@ -53,7 +60,16 @@ def shortcut(
 ) -> Plan | None:
     """Return the plan where one lookup finds the records, or an index has a page in its order."""
     rest: Condition = EVERYTHING
+    expected: int | None = None
+    fragment: InIndex | AllOf | None
     native_order: IndexOrder | str | None = None if unordered else _KEYS[descending]
+    if order and condition is not EVERYTHING:
+        if unordered or native.columns:
+            return None
+        for term in order:
+            if term.place.is_key or term.place.way in native.paths:
+                return None
+        native_order = None
     if type(condition) is Lookup:
         fragment = found_by(native, condition)
     elif condition is EVERYTHING:
@@ -62,18 +78,11 @@ def shortcut(
         native_order = _in_order(native, order[0], descending)
         fragment = None if native_order is None else InIndex(native_order.index, EVERY)
     elif type(condition) is And and (limit is None or order):
-        fragment, rest = _only_found_by(native, condition.parts)
+        fragment, rest, expected = _found_by_indexes(storage, native, schema, condition.parts)
     else:
         return None
     if fragment is None:
         return None
-    if order and condition is not EVERYTHING:
-        if unordered or native.columns:
-            return None
-        for term in order:
-            if term.place.is_key or term.place.way in native.paths:
-                return None
-        native_order = None
     is_finished = rest is EVERYTHING and (unordered or native_order is not None)
     if names is not None:
         if rest is not EVERYTHING:
@@ -94,6 +103,7 @@ def shortcut(
         0 if is_finished else offset,
         None if is_finished else limit,
         names,
+        expected,
     )
 
 
@@ -116,8 +126,9 @@ def found_by(native: ByIndex, lookup: Lookup) -> InIndex | None:
     # Dates and instants, which lie among each other, have no plain type.
     if name not in _COMPARED or place is None or place.plain is None or native.columns:
         return None
-    whole = native.alone.get(place.way)
-    if whole is None:
+    try:
+        whole = native.alone[place.way]
+    except KeyError:
         return None
     between = _plain_range(name, lookup.operand)
     if between is not None:
@@ -151,29 +162,54 @@ def _plain_range(name: str, operand: Any) -> Range | None:
     return (start, end) if start < end and is_short else None
 
 
-_NOT_ALONE: Final[tuple[None, Condition]] = (None, EVERYTHING)
+_Found: TypeAlias = tuple[InIndex | AllOf | None, Condition, int | None]
+"""What finds records, what is left to ask of each, and how many there are if they were counted."""
+
+_NOT_SIMPLE: Final[_Found] = (None, EVERYTHING, None)
 
 
-def _only_found_by(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex | None, Condition]:
-    """Return what finds the records of the only part that asks about an indexed field, and the
-    others; nothing if there are several such parts, or none.
-    """
+def _found_by_indexes(
+    storage: TableReader, native: ByIndex, schema: Schema, parts: Sequence[Condition]
+) -> _Found:
+    """Return what finds the records of parts that each ask about another field of their own."""
     if native.columns or native.are_partial:
-        return _NOT_ALONE
-    indexed: Lookup | None = None
-    others: tuple[Condition, ...] = ()
+        return _NOT_SIMPLE
+    points: tuple[InIndex, ...] = ()
+    ranges: tuple[InIndex, ...] = ()
+    found: tuple[tuple[Condition, InIndex | None], ...] = ()
+    ways: tuple[StoredPath, ...] = ()
     for part in parts:
         if type(part) is not Lookup or part.place is None or part.place.is_key:
-            return _NOT_ALONE
-        field = part.place.field
-        if field is not None and field.options.unique:
-            return _NOT_ALONE
-        if part.place.way in native.paths:
-            if indexed is not None:
-                return _NOT_ALONE
-            indexed = part
-        else:
-            others += (part,)
-    if indexed is None or indexed.place is None or indexed.place.way in native.several:
-        return _NOT_ALONE
-    return found_by(native, indexed), others[0] if len(others) == 1 else And(others)
+            return _NOT_SIMPLE
+        place = part.place
+        if place.field is not None and place.field.options.unique:
+            return _NOT_SIMPLE
+        fragment: InIndex | None = None
+        if place.way in native.paths:
+            if place.way in ways or place.way in native.several:
+                return _NOT_SIMPLE
+            ways += (place.way,)
+            fragment = found_by(native, part)
+            if fragment is None or not fragment.ranges:
+                return _NOT_SIMPLE
+            if fragment.points:
+                points += (fragment,)
+            else:
+                ranges += (fragment,)
+        found += ((part, fragment),)
+    asked = points + ranges
+    if not asked:
+        return _NOT_SIMPLE
+    expected: int | None = None
+    if asked[1:]:
+        sizes = storage.count_each(schema.collection, asked)
+        weighed = None if sizes is None else weigh(sizes, asked)
+        if weighed is None:
+            return _NOT_SIMPLE
+        expected, asked = weighed
+    rest: tuple[Condition, ...] = ()
+    for part, fragment in found:
+        if fragment not in asked:
+            rest += (part,)
+    left = EVERYTHING if not rest else And(rest) if rest[1:] else rest[0]
+    return AllOf(asked) if asked[1:] else asked[0], left, expected

@@ -62,6 +62,7 @@ from pymodels.tables import (
     index_table,
     records_table,
 )
+from pymodels.weighing import Sizes, count_each
 
 _OF_INDEXES: Final = frozenset({InIndex, InColumns, AllOf, AnyOf})
 """What fragments are that indexes answer."""
@@ -159,12 +160,13 @@ class TableReader(Storage):
 
     def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
         if self.keeps_indexes:
-            catalog = self.catalogs.get(schema.collection)
-            native = None if catalog is None else catalog.plans.get(schema)
-            if native is None:
+            native: ByIndex | None
+            try:
+                native = self.catalogs[schema.collection].plans[schema]
+            except KeyError:
                 native = self._native(schema)
             if native is not None:
-                plan = shortcut(native, schema, condition, **options)
+                plan = shortcut(self, native, schema, condition, **options)
                 if plan is not None:
                     return plan
                 return choose(self, native, schema, condition, self._index_view, **options)
@@ -213,6 +215,11 @@ class TableReader(Storage):
             known = self._catalog_for(seen, schema)
             is_known = known is not None and known.record.ordered.get(index.name) is index
         return count if is_known else None
+
+    def count_each(self, collection: str, asked: Sequence[InIndex]) -> Sizes | None:
+        """Return what ``weighing.count_each`` does of the state of this moment."""
+        with self._index_view() as view:
+            return count_each(view, self.samples, collection, asked)
 
     def end_of(self, schema: Schema, place: Place, *, descending: bool) -> list[Any] | None:
         catalog = self.catalogs.get(schema.collection)

@@ -162,6 +162,12 @@ class IndexView(View, Protocol):
     def count_under(self, table: str, entry: bytes) -> int:
         """Return how many records have this entry."""
 
+    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+        """Return how many pairs an index has in a range, or *most* if there are more."""
+        return sum(
+            1 for _ in itertools.islice(self.entries(table, low, high, descending=False), most)
+        )
+
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
         """Return those of *keys* that have this entry."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from pymodels.bykey import ByKey, KeyRange
 from pymodels.changes import Change

@@ -10,23 +10,26 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import lmdb
 
+from pymodels.byindex import InIndex
 from pymodels.catalog import Catalog
 from pymodels.columns import NOT_NULL
 from pymodels.errors import SettingsError
 from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
-from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Snapshot
+from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Counting, Snapshot
 from pymodels.ext.lmdb.writing import WriteBatch
 from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
 from pymodels.tables import META, Batch, index_table
+from pymodels.weighing import Sizes, count_each
 
 __all__ = ["Query", "Storage"]
 
@@ -161,6 +164,21 @@ class Storage(KeyValueStorage):
                 return count, transaction.id()
             finally:
                 transaction.abort()  # and its cursor with it
+        except lmdb.Error as error:
+            shared.fail(error)
+
+    def count_each(self, collection: str, asked: Sequence[InIndex]) -> Sizes | None:
+        shared = self._shared or self._open()
+        for one in asked:
+            if index_table(collection, one.index.name) not in shared.tables:
+                return super().count_each(collection, asked)
+        try:
+            transaction = shared.handle.begin()
+            try:
+                counts = Counting(transaction, shared.tables)
+                return count_each(counts, self.samples, collection, asked)
+            finally:
+                transaction.abort()  # and its cursors with it
         except lmdb.Error as error:
             shared.fail(error)
 

@@ -6,13 +6,14 @@ import itertools
 import operator
 import os
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
 
 import lmdb
+import msgspec
 
-from pymodels.ext.lmdb.environment import Environment
+from pymodels.ext.lmdb.environment import Environment, Table
 from pymodels.tables import IndexView, next_size
 
 _CHUNK: Final = 512
@@ -258,6 +259,16 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+        handle = self._handle(table)
+        if handle is None:
+            return 0
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                return count_forward(cursor, low, high, most)
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
         handle = self._handle(table)
         if handle is None:
@@ -295,6 +306,23 @@ class Snapshot(IndexView):
             self._shared.fail(error)
 
 
+class Counting(msgspec.Struct, frozen=True):
+    """A transaction that lives only as long as something is counted; it knows all the *tables*."""
+
+    transaction: Any
+    tables: Mapping[str, Table]
+
+    def count(self, table: str) -> int:
+        return int(self.transaction.stat(self.tables[table].handle)["entries"])
+
+    def count_under(self, table: str, entry: bytes) -> int:
+        cursor = self.transaction.cursor(self.tables[table].handle)
+        return int(cursor.count()) if cursor.set_key(entry) else 0
+
+    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+        return count_forward(self.transaction.cursor(self.tables[table].handle), low, high, most)
+
+
 def _to(cursor: Any, low: bytes | None) -> bool:
     """Go to the first key from *low* on, and tell whether there is one."""
     if not low:
@@ -302,6 +330,13 @@ def _to(cursor: Any, low: bytes | None) -> bool:
     if not cursor.set_range(low[:LONGEST_KEY]):
         return False
     return bool(cursor.key() >= low or cursor.next())
+
+
+def count_forward(cursor: Any, low: bytes, high: bytes, most: int) -> int:
+    """Return how many pairs of an index lie in a range, or *most* if there are more."""
+    if not cursor.set_range(low):
+        return 0
+    return bisect_left(list(itertools.islice(cursor.iternext(True, False), most)), high)
 
 
 def _to_last(cursor: Any, high: bytes | None) -> bool:

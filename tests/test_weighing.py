@@ -1,0 +1,149 @@
+"""Of several indexes that each find one part of a condition, the sizes decide which are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pymodels import Field, Model, get_storage
+from pymodels.choosing import choose
+
+COUNT = 3_000
+
+
+class Parcel(Model):
+    truck: Field[int] = Field(index=True)
+    lane: Field[str] = Field(index=True)
+    shelf: Field[int] = Field(index=True)
+    weight: Field[int] = Field(index=True)
+    note: Field[str]
+
+
+def parcel(number: int) -> Parcel:
+    return Parcel(
+        pk=f"{number:05}",
+        truck=number % 20,
+        lane="left" if number % 2 else "right",
+        shelf=number % 1_000,
+        weight=number,
+        note=f"no. {number % 7}",
+    )
+
+
+@pytest.fixture(params=["memory", "lmdb"], scope="module")
+def filled(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    path = tmp_path_factory.mktemp("weighing") / "parcels.lmdb"
+    settings = {"path": path} if request.param == "lmdb" else {}
+    with get_storage(f"pymodels.ext.{request.param}", **settings) as storage:
+        storage.save_all(map(parcel, range(COUNT)))
+        yield storage
+
+
+@pytest.fixture
+def parcels(filled: Any) -> Any:
+    filled.samples.clear()
+    return Parcel.objects(filled)
+
+
+def read(query: Any) -> str:
+    return repr(query.plan().native)
+
+
+def keys(wanted: Callable[[int], bool]) -> list[str]:
+    return [f"{number:05}" for number in range(COUNT) if wanted(number)]
+
+
+def found(query: Any) -> list[str]:
+    return [one.pk for one in query]
+
+
+def test_few_records_are_read_without_a_look_at_another_index(parcels: Any) -> None:
+    query = parcels.where(shelf=7, truck=7)
+    assert read(query) == "index on shelf"
+    assert query.plan().expected == COUNT // 1_000
+    assert found(query) == keys(lambda number: number % 1_000 == 7)
+    assert found(parcels.where(shelf=7, truck=8)) == []
+
+
+def test_an_index_is_read_beside_another_where_that_spares_more(parcels: Any) -> None:
+    query = parcels.where(truck=7, weight__gte=COUNT - 100)
+    assert read(query) == "(range of index on weight) and (index on truck)"
+    assert query.plan().expected == 100
+    assert query.plan().exact
+    assert found(query) == keys(lambda number: number % 20 == 7 and number >= COUNT - 100)
+    assert query.count() == 5
+
+
+def test_what_no_index_has_is_asked_of_what_they_find(parcels: Any) -> None:
+    query = parcels.where(note="no. 3", truck=7, weight__lt=200)
+    assert read(query) == "(index on truck) and (range of index on weight)"
+    assert repr(query.plan().rest) == "note='no. 3'"
+    assert found(query) == keys(lambda number: number % 140 == 87 and number < 200)
+
+
+def test_nobody_counts_what_is_far_larger(parcels: Any) -> None:
+    query = parcels.where(truck=7, weight__gte=10)
+    for _ in range(2):  # by counting, and then by what was sampled meanwhile
+        assert read(query) == "index on truck"
+        assert repr(query.plan().rest) == "weight__gte=10"
+    assert parcels.storage.samples
+    assert found(query) == keys(lambda number: number % 20 == 7 and number >= 10)
+
+
+def test_a_third_index_is_left_alone(parcels: Any) -> None:
+    query = parcels.where(truck=7, lane="left", weight__lt=100)
+    assert read(query) == "(range of index on weight) and (index on truck)"
+    assert found(query) == keys(lambda number: number % 20 == 7 and number < 100)
+
+
+def test_an_index_that_finds_nothing_decides_alone(parcels: Any) -> None:
+    query = parcels.where(truck=99, weight__gte=10)
+    assert read(query) == "index on truck"
+    assert query.plan().expected == 0
+    assert found(query) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"truck": 7, "lane": "left"},
+        {"lane": "right", "truck": 8},
+        {"truck": 7, "weight__lt": 100},
+        {"truck": 7, "weight__between": (1_000, 1_200)},
+        {"lane": "left", "weight__gt": COUNT - 30},
+        {"lane": "left", "weight__gt": 30},
+        {"weight__gt": COUNT - 60, "shelf__lt": 20},
+        {"weight__gt": 60, "shelf__gte": 200},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_same_is_read_as_where_everything_is_weighed(
+    parcels: Any, asked: dict[str, Any], times: int
+) -> None:
+    storage, schema, query = parcels.storage, Parcel.__schema__, parcels.where(**asked)
+    native = storage._native(schema)
+    for _ in range(times):
+        whole = choose(storage, native, schema, query.condition, storage.view)
+    quick = query.plan()
+    assert repr(quick.native) == repr(whole.native)
+    assert quick.expected == whole.expected
+    assert quick.rest == whole.rest
+
+
+def test_what_another_has_written_is_counted(tmp_path: Path) -> None:
+    with (
+        get_storage("pymodels.ext.lmdb", path=tmp_path / "parcels") as one,
+        get_storage("pymodels.ext.lmdb", path=tmp_path / "parcels") as other,
+    ):
+        one.save_all(map(parcel, range(100)))
+        query = Parcel.objects(other).where(lane="left", weight__gte=40)
+        assert query.plan().expected == 50
+        one.save_all(map(parcel, range(100, 120)))
+        assert query.plan().expected == 60
+        assert Parcel.objects(one).where(weight__gte=45).delete() == 75
+        assert read(query) == "range of index on weight"
+        assert found(query) == [f"{number:05}" for number in (41, 43)]
