@@ -336,7 +336,7 @@ def _made(
                 f"{nearest(first, schema.fields)}"
             )
         try:
-            places.append(schema.place(tuple(name.split("__"))))
+            places.append(schema.place_named(name))
         except QueryError as error:
             raise ModelError(f"{schema.name}: an index names {name!r}: {error}") from error
         if unique and places[-1].inside:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymodels import aggregation, conditions
 from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common
 from pymodels.encoding import decoded_text, decoded_texts, encode
+from pymodels.kinds import Scalar
 from pymodels.ordered import LONGEST
 from pymodels.planning import Plan
 from pymodels.readings import holds_only
@@ -64,20 +65,21 @@ class Column:
         with self._view.steady():
             for low, high in self._ranges:
                 found += self._view.each_entry(self._table, low, high)
-        if found and max(map(len, found)) >= LONGEST:
-            return None
-        return _texts(found)
+        return texts(found)
 
     def counts(self) -> list[tuple[Any, int]] | None:
         """Return the distinct values in order, each with how many records have it."""
         with self._view.steady():
             found = list(self._entries())
-            if any(len(entry) >= LONGEST for entry, *_ in found):
-                return None
+            values: list[Any] | None
             if holds_text(self._place):
-                values = _texts([entry for entry, *_ in found])
+                values = texts([entry for entry, *_ in found])
+            elif any(len(entry) >= LONGEST for entry, *_ in found):
+                return None
             else:
                 values = self._values(self._pairs([first for _, first, _, _ in found]))
+        if values is None:
+            return None
         return [(value, count) for value, (*_, count) in zip(values, found, strict=True)]
 
     def least(self) -> list[Any] | None:
@@ -112,16 +114,20 @@ NOT_NULL: Final = ((NULL[1], EVERY[0][1]),)
 """Where all entries are but those of null, which is the least of all."""
 
 
-def _texts(entries: list[bytes]) -> list[Any]:
-    """Return the text, or null, of which these are the entries, in order."""
-    if entries and entries[0] == _NULL:
-        return [None, *decoded_texts(entries[1:])]
-    return decoded_texts(entries)
+def texts(entries: list[bytes]) -> list[Any] | None:
+    """Return the text, or null, of which these are the entries, in order; None if one is cut."""
+    if not entries or entries[0] != _NULL:
+        return decoded_texts(entries)
+    found = decoded_texts(entries[1:])
+    return None if found is None else [None, *found]
 
 
 def holds_text(place: Place) -> bool:
     """Tell whether all values at a place are text or null, and any text is one."""
-    return place.plain is str and holds_only(place.kind, (str,))
+    kind = place.kind
+    if type(kind) is Scalar:  # most are, of which it is told at once
+        return kind.annotation is str
+    return place.plain is str and holds_only(kind, (str,))
 
 
 def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:

@@ -104,23 +104,25 @@ def _decimal(value: Decimal) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    data = value.encode()
-    if 0 in data or 1 in data:  # by number: bytes in bytes are looked for ten times as slowly
-        data = _escaped(data)
-    return b"\x20%b\0" % data
+    if "\0" in value or "\1" in value:
+        return b"\x20%b\0" % _escaped(value.encode())
+    return f" {value}\0".encode()
 
 
 def _escaped(data: bytes) -> bytes:
     return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
 
 
-def decoded_texts(encodings: Sequence[bytes]) -> list[Any]:
-    r"""Return what ``decoded_text`` does of each.
+def decoded_texts(encodings: Sequence[bytes]) -> list[Any] | None:
+    r"""Return what ``decoded_text`` does of each; None if the end of one is cut off.
 
     >>> decoded_texts([encode("a"), encode(""), encode("b c")])
     ['a', '', 'b c']
+    >>> decoded_texts([encode("a"), encode("long")[:3]])
     """
     joined = b"".join(encodings)
+    if joined.count(0) != len(encodings):
+        return None
     if not joined or 1 in joined:
         return list(map(decoded_text, encodings))
     # 0 stands nowhere but at the end of each.

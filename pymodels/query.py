@@ -95,9 +95,18 @@ class Query(Selection[M]):
 
     def all(self) -> list[M]:
         """Return all records, in a list."""
-        if self._asked.prefetch is not None:
+        asked = self._asked
+        if asked.prefetch is not None:
             return list(iter(self))
-        return self._storage.current.load_all(self.plan())
+        target = self._storage.current if ACTIVE.get() else self._storage
+        condition = asked.condition
+        if type(condition) is conditions.Lookup and not (
+            asked.order or asked.descending or asked.offset or asked.limit is not None
+        ):
+            found: list[M] | None = target.load_equal(self._schema, condition)
+            if found is not None:
+                return found
+        return target.load_all(self.plan())
 
     def count(self) -> int:
         """Return how many records there are."""
@@ -231,6 +240,12 @@ class Query(Selection[M]):
 
     def values(self, field: str | Path[Any]) -> list[Any]:
         """Return the distinct values of a field, in order, ``None`` once for null and absent."""
+        known: list[Any] | None = None
+        if self._asks_nothing():
+            target = self._storage.current if ACTIVE.get() else self._storage
+            known = target.values_of(self._schema, self.place(field))
+        if known is not None:
+            return known
         found = by_engine(self, [field], "count")
         if found is not None:
             return [value for value, _ in found]
@@ -349,11 +364,15 @@ class Query(Selection[M]):
         return found[0] if found else None
 
     def _known_end(self, field: Any, *, descending: bool) -> list[Any] | None:
-        asked, schema = self._asked, self._schema
-        if asked is not schema.everything or asked.condition is not conditions.EVERYTHING:
+        if not self._asks_nothing():
             return None
         target = self._storage.current if ACTIVE.get() else self._storage
-        return target.end_of(schema, self.place(field), descending=descending)
+        return target.end_of(self._schema, self.place(field), descending=descending)
+
+    def _asks_nothing(self) -> bool:
+        """Tell whether it is of all records, by key, and was never anything else."""
+        asked = self._asked
+        return asked is self._schema.everything and asked.condition is conditions.EVERYTHING
 
     def group_by(self, *fields: str | Path[Any]) -> Grouping:
         """Group the records by the values of *fields*; see ``Grouping`` for what is asked then."""

@@ -149,6 +149,7 @@ class Schema:
         self._unique: tuple[Any, tuple[Index, ...]] = (None, ())
         self._keywords: dict[str, _Keyword] = {}
         self._places: dict[tuple[str, ...], Place] = {}
+        self._named: dict[str, Place] = {}
         self.terms: dict[tuple[str, str | None], Any] = {}  # of orders, as they were asked for
         self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
 
@@ -317,6 +318,16 @@ class Schema:
             schema: Schema = owner.__schema__
             return schema.place(parts)
         return self.place(parts, literal=literal)
+
+    def place_named(self, name: str) -> Place:
+        """Find where a name such as ``address__city`` leads, as ``place`` does of its parts."""
+        try:
+            return self._named[name]
+        except KeyError:
+            found = self.place(tuple(name.split("__")))
+        if len(self._named) < MOST_KNOWN:
+            self._named[name] = found
+        return found
 
     def place(self, parts: tuple[str, ...], *, literal: bool = False) -> Place:
         """Find where a path leads; raise ``UnknownField`` where it leads nowhere."""

@@ -207,7 +207,7 @@ class Selection(Generic[M]):
             place = self._schema.place_of(field.parts, field.owner, literal=field.literal)
         elif isinstance(field, str) and field.strip("-"):
             descending = field.startswith("-")
-            place = self._schema.place(tuple(field.removeprefix("-").split("__")))
+            place = self._schema.place_named(field.removeprefix("-"))
         else:
             raise UsageError(f'order_by takes names such as "age" or "-age", not {field!r}')
         is_list = place.kind.families & {"list", "set", "tuple"} and not place.kind.is_open
@@ -308,11 +308,13 @@ class Selection(Generic[M]):
 
     def place(self, field: Any) -> Place:
         """Return the place that a field, or a path through one, names."""
+        if type(field) is str and field:
+            return self._schema.place_named(field)
         if isinstance(field, Path):
             return self._schema.place_of(field.parts, field.owner, literal=field.literal)
         if not isinstance(field, str) or not field:
             raise UsageError(f'a field is named as in "age" or Person.age, not {field!r}')
-        return self._schema.place(tuple(field.split("__")))
+        return self._schema.place_named(str(field))
 
     def keys_for(self, schema: Schema, place: Place, lookup: str) -> Self:
         """Check that this query can be the operand of *lookup* at *place*: the keys it finds."""

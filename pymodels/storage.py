@@ -236,11 +236,19 @@ class Storage(Opened, ABC):
         """Return how many records *lookup* is true of, if that is known without a plan."""
         return None
 
+    def load_equal(self, schema: Schema, lookup: conditions.Lookup) -> list[Any] | None:
+        """Return the instances of which *lookup* is true, if that takes no plan, by keys."""
+        return None
+
     def end_of(self, schema: Schema, place: Place, *, descending: bool) -> list[Any] | None:
         """Return the least value of all records, or the greatest, if that is known without a plan.
 
         In a list; None, if it is not known.
         """
+        return None
+
+    def values_of(self, schema: Schema, place: Place) -> list[Any] | None:
+        """Return the distinct values of all records, if they are known without a plan."""
         return None
 
     def run(self, plan: Plan) -> Iterator[Pair]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final, cast
@@ -25,10 +24,8 @@ from pymodels.byindex import (
 from pymodels.bykey import UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
 from pymodels.choosing import choose
-from pymodels.columns import NOT_NULL, Column, column_of, holds_text
-from pymodels.conditions import Condition, Lookup
-from pymodels.encoding import decoded_text
-from pymodels.evaluation import has_whole_values
+from pymodels.columns import Column, column_of
+from pymodels.conditions import Condition
 from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
     Chunk,
@@ -44,13 +41,11 @@ from pymodels.fetching import (
 )
 from pymodels.finishing import decoded, finished, is_finished, sliced
 from pymodels.keys import KeyKind, kind_named
-from pymodels.messagepack import MessagePack
-from pymodels.ordered import LONGEST, OrderedIndex
+from pymodels.ordered import OrderedIndex
 from pymodels.persistence import load_chunks
 from pymodels.planning import Pair, Plan
 from pymodels.schema import Place, Schema
-from pymodels.shortcuts import equality, shortcut
-from pymodels.storage import Storage
+from pymodels.shortcuts import shortcut
 from pymodels.tables import (
     META,
     CollectionRecord,
@@ -59,19 +54,18 @@ from pymodels.tables import (
     View,
     check_key_kind,
     in_chunks,
-    index_table,
     records_table,
 )
+from pymodels.unplanned import UnplannedReader
 from pymodels.weighing import Sizes, count_each
 
 _OF_INDEXES: Final = frozenset({InIndex, InColumns, AllOf, AnyOf})
 """What fragments are that indexes answer."""
 
 
-class TableReader(Storage):
+class TableReader(UnplannedReader):
     """A storage that reads tables of bytes, of which an engine gives it views."""
 
-    codec = MessagePack()
     keeps_indexes: ClassVar[bool] = False
     """Whether its views and batches know of ordered indexes."""
     page_size: ClassVar[int | None] = None
@@ -81,10 +75,6 @@ class TableReader(Storage):
         super().__init__(name=name, read_only=read_only)
         self.catalogs: dict[str, Catalog] = {}
         self.samples: dict[str, Sample] = {}
-
-    @abstractmethod
-    def view(self) -> AbstractContextManager[View]:
-        """Return a context that reads one state of the tables."""
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
         self.check_open()
@@ -192,78 +182,10 @@ class TableReader(Storage):
             native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
         return native
 
-    def count_equal(self, schema: Schema, lookup: Lookup) -> int | None:
-        catalog = self.catalogs.get(schema.collection)
-        native: ByIndex | None = None if catalog is None else catalog.plans.get(schema)
-        found = None if native is None else equality(native, lookup)
-        if catalog is None or found is None:
-            return None
-        index, entry = found
-        table = index_table(schema.collection, index.name)
-        at_once = self.count_at_once(table, entry)
-        if (
-            at_once is not None
-            and at_once[1] == catalog.stamp
-            and catalog.record.key == schema.key.name
-        ):
-            return at_once[0]
-        self.check_open()
-        seen: Any
-        with self.view() as seen:
-            # The count may begin the view anew, so that what it was made with is asked afterwards.
-            count: int = seen.count_under(table, entry)
-            known = self._catalog_for(seen, schema)
-            is_known = known is not None and known.record.ordered.get(index.name) is index
-        return count if is_known else None
-
     def count_each(self, collection: str, asked: Sequence[InIndex]) -> Sizes | None:
         """Return what ``weighing.count_each`` does of the state of this moment."""
         with self._index_view() as view:
             return count_each(view, self.samples, collection, asked)
-
-    def end_of(self, schema: Schema, place: Place, *, descending: bool) -> list[Any] | None:
-        catalog = self.catalogs.get(schema.collection)
-        native: ByIndex | None = None if catalog is None else catalog.plans.get(schema)
-        index = None if native is None else native.alone.get(place.way)
-        if catalog is None or index is None or not has_whole_values(place):
-            return None
-        found = self.end_at_once(schema, catalog, index, descending=descending)
-        if found is None:
-            return None
-        entry, stored = found
-        if len(entry) >= LONGEST:
-            return None
-        if holds_text(place):
-            return [decoded_text(entry)]
-        try:
-            return [self.codec.probe(schema, (place.stored,))(stored).f0]
-        except msgspec.DecodeError:
-            return None  # whoever looks closer says which record it is
-
-    def end_at_once(
-        self, schema: Schema, catalog: Catalog, index: OrderedIndex, *, descending: bool
-    ) -> tuple[bytes, bytes] | None:
-        """Return the least entry of an index but null, or the greatest, and its first record.
-
-        None, if there is no such entry, or if *catalog* is of another state.
-        """
-        ((low, high),) = NOT_NULL
-        seen: Any
-        self.check_open()
-        with self.view() as seen, seen.steady():
-            if self._catalog_for(seen, schema) is not catalog:
-                return None
-            table = index_table(schema.collection, index.name)
-            found = seen.end(table, low, high, descending=descending)
-            stored = None if found is None else seen.get(schema.table, found[1])
-            return None if stored is None else (found[0], stored)
-
-    def count_at_once(self, table: str, entry: bytes) -> tuple[int, int] | None:
-        """Return how many records have an entry of an index, and the stamp of that state.
-
-        None where a view is as quick.
-        """
-        return None
 
     def count(self, plan: Plan) -> int:
         if plan.offset or plan.limit is not None or not plan.exact:

@@ -167,6 +167,38 @@ class Storage(KeyValueStorage):
         except lmdb.Error as error:
             shared.fail(error)
 
+    def records_at_once(
+        self, records: str, index: str, entry: bytes
+    ) -> tuple[Sequence[tuple[bytes, bytes]], int] | None:
+        shared = self._shared or self._open()
+        table, entries = shared.tables.get(records), shared.tables.get(index)
+        if table is None or entries is None:
+            return None
+        try:
+            transaction = shared.handle.begin(table.handle)
+            try:
+                cursor = transaction.cursor(entries.handle)
+                keys = list(cursor.iternext_dup()) if cursor.set_key(entry) else []
+                return transaction.cursor().getmulti(keys), transaction.id()
+            finally:
+                transaction.abort()  # and its cursors with it
+        except lmdb.Error as error:
+            shared.fail(error)
+
+    def entries_at_once(self, table: str) -> tuple[list[bytes], int] | None:
+        shared = self._shared or self._open()
+        found = shared.tables.get(table)
+        if found is None:
+            return None
+        try:
+            transaction = shared.handle.begin(found.handle)
+            try:
+                return list(transaction.cursor().iternext_nodup()), transaction.id()
+            finally:
+                transaction.abort()  # and its cursor with it
+        except lmdb.Error as error:
+            shared.fail(error)
+
     def count_each(self, collection: str, asked: Sequence[InIndex]) -> Sizes | None:
         shared = self._shared or self._open()
         for one in asked:
@@ -188,7 +220,7 @@ class Storage(KeyValueStorage):
         shared = self._shared or self._open()
         table = shared.tables.get(schema.table)
         entries = shared.tables.get(index_table(schema.collection, index.name))
-        if table is None or entries is None or catalog.record.key != schema.key.name:
+        if table is None or entries is None:
             return None
         ((low, _),) = NOT_NULL
         try:
