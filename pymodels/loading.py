@@ -137,23 +137,26 @@ def _known() -> str:
 
 
 def _check_options(backend: str, made: Any, options: Mapping[str, Any]) -> None:
-    parameters = dict(_parameters(made))
-    others = [n for n, one in parameters.items() if one.kind is inspect.Parameter.VAR_KEYWORD]
-    for name in others:
-        del parameters[name]
+    parameters, required, takes_others = _parameters(made)
+    if required <= options.keys() and (takes_others or options.keys() <= parameters):
+        return
     takes = f"It takes: {', '.join(sorted(parameters))}"
     for name in options:
-        if name not in parameters and not others:
+        if name not in parameters and not takes_others:
             hint = nearest(str(name), parameters) or "."
             raise SettingsError(f"{backend} takes no setting {name!r}{hint} {takes}")
-    for name, one in parameters.items():
-        if one.default is inspect.Parameter.empty and name not in options:
-            raise SettingsError(f"{backend} needs the setting {name!r}. {takes}")
+    for name in sorted(required - options.keys()):
+        raise SettingsError(f"{backend} needs the setting {name!r}. {takes}")
 
 
 @lru_cache(maxsize=32)
-def _parameters(made: Any) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(made).parameters
+def _parameters(made: Any) -> tuple[frozenset[str], frozenset[str], bool]:
+    """Return which settings there are, which have to be given, and whether others may be."""
+    parameters = inspect.signature(made).parameters.values()
+    named = [one for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    required = {one.name for one in named if one.default is inspect.Parameter.empty}
+    names = frozenset(one.name for one in named)
+    return names, frozenset(required), len(names) < len(parameters)
 
 
 # --- settings files -------------------------------------------------------------------------

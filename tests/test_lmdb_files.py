@@ -11,6 +11,7 @@ import pytest
 
 from pymodels import (
     SettingsError,
+    StorageBusy,
     StorageError,
     StorageInvalid,
     StorageReadOnly,
@@ -278,3 +279,63 @@ def test_a_file_of_a_later_format(filled: Path) -> None:
             transaction.put(b"format", b"1", db=meta)
     with open_file(filled) as storage:
         assert len(numbers(storage)) == 200
+
+
+# --- what becomes of a file that is open ----------------------------------------------------
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.lmdb"))
+
+
+def replaced(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"somebody else's")
+
+
+@pytest.mark.parametrize("change", [gone, moved, replaced])
+def test_a_file_that_is_not_where_it_was(path: Path, change: Any) -> None:
+    storage = open_file(path)
+    Town(id=1).save(storage)
+    change(path)
+    content = path.read_bytes() if path.exists() else None
+    many = [Town(id=number, name="x" * 200) for number in range(2, 2000)]
+    with pytest.raises(StorageError, match=r"deleted, moved or replaced while it was open.*lost"):
+        storage.save_all(many)
+    assert len(numbers(storage)) == 1999
+    with pytest.raises(StorageError, match="while it was open"):
+        storage.close()
+    assert storage.closed
+    assert (path.read_bytes() if path.exists() else None) == content
+    if change is moved:
+        with open_file(path.with_name("elsewhere.lmdb")) as there:
+            assert len(numbers(there)) == 1999
+
+
+def test_a_new_file_in_the_place_of_one_that_is_open(path: Path) -> None:
+    with open_file(path) as storage:
+        Town(id=1).save(storage)
+        path.unlink()
+        with pytest.raises(StorageBusy, match=r"deleted or replaced it. Close that storage first"):
+            open_file(path)
+        path.with_name(f"{path.name}-lock").unlink()
+        with open_file(path) as other:
+            assert numbers(other) == []
+            Town(id=2).save(other)
+            assert numbers(storage) == [1]
+    with open_file(path) as again:
+        assert numbers(again) == [2]
+
+
+def test_two_names_of_one_file(path: Path) -> None:
+    with open_file(path) as storage:
+        Town(id=1).save(storage)
+        other = path.with_name("other.lmdb")
+        other.hardlink_to(path)
+        with open_file(other) as linked:
+            Town(id=2).save(linked)
+        assert numbers(storage) == [1, 2]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 import lmdb
 
@@ -78,7 +78,7 @@ class Environment:
     ) -> None:
         self.durability = durability
         self.path = path
-        self.identity = ""  # the path that is the same for whoever opens the file
+        self.identity: Identity = ""
         self.name = name
         self.pid = os.getpid()
         self.users = 0
@@ -94,9 +94,8 @@ class Environment:
     @classmethod
     def acquire(cls, path: Path, name: str, read_only: bool, *options: Any) -> Environment:
         """Return the environment of *path*, opened if no storage of this process has done so."""
-        identity = os.path.realpath(path)
         with _OPENING:
-            shared = _ENVIRONMENTS.get(identity)
+            shared = _ENVIRONMENTS.get(_identity(path))
             if shared is not None and shared.read_only and not read_only:
                 raise StorageBusy(
                     f"{name} is open for reading only in this process, and a file can be open in "
@@ -109,8 +108,8 @@ class Environment:
                 )
             if shared is None:
                 shared = cls(path, name, read_only, *options)
-                shared.identity = identity
-                _ENVIRONMENTS[identity] = shared
+                shared.identity = _identity(path)
+                _ENVIRONMENTS[shared.identity] = shared
             shared.users += 1
             return shared
 
@@ -121,11 +120,13 @@ class Environment:
             if self.users == 0:
                 if _ENVIRONMENTS.get(self.identity) is self:
                     del _ENVIRONMENTS[self.identity]
-                if not self.read_only:
-                    if self.durability != "full":
-                        self.sync()
-                    self.fill_up()
-                self.handle.close()
+                try:
+                    if not self.read_only:
+                        if self.durability != "full":
+                            self.sync()
+                        self.fill_up()
+                finally:
+                    self.handle.close()
 
     # --- opening ----------------------------------------------------------------------------
 
@@ -190,6 +191,12 @@ class Environment:
                 f"{self.name} cannot be opened for writing: {text}; check the permissions of the "
                 "file and its folder, or open it with read_only=True"
             ) from error
+        if "already open in this process" in text:
+            raise StorageBusy(
+                f"{self.name} cannot be opened: this process has its file, or the lock file beside "
+                "it, open already, by another name or as it was before somebody deleted or "
+                "replaced it. Close that storage first"
+            ) from error
         if "No space left" in text:
             raise StorageFull(f"{self.name}: no space is left on the disk: {text}") from error
         raise StorageError(f"{self.name} cannot be opened: {text}") from error
@@ -228,18 +235,28 @@ class Environment:
         """Give the file the length that its records imply; LMDB may leave its last pages unwritten.
 
         They are free pages, so that nothing is lost; but a file that is too short tells thereby
-        that it was truncated.
+        that it was truncated. Raises ``StorageError`` if the file is not where it was.
         """
         try:
             info = self.handle.info()
         except lmdb.Error:
             return  # another thread has closed the file meanwhile; the batch is written
         needed = (info["last_pgno"] + 1) * self.page_size
-        if needed > self.length:
+        if needed <= self.length:
+            return
+        if _identity(self.path) != self.identity:
+            raise StorageError(
+                f"{self.name} was deleted, moved or replaced while it was open: what is written "
+                "goes to the file that was opened, and is lost with it if nobody can find that. "
+                "Put the file back, or close the storage and open it again"
+            )
+        try:
             self.length = self.path.stat().st_size
             if self.length < needed:
                 os.truncate(self.path, needed)
                 self.length = needed
+        except OSError:
+            return  # the batch is written, and whoever opens the file sees what the pages are
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk."""
@@ -369,7 +386,21 @@ except ImportError:  # a private part of the driver, which later versions may do
 else:
     _driver_keys = _envid.env_keys
 
-_ENVIRONMENTS: Final[dict[str, Environment]] = {}
+Identity: TypeAlias = str | tuple[int, int]
+"""What is the same by whatever path a file is opened: its device, and its number there."""
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        found = path.stat()
+    except OSError:
+        found = None
+    if found is None or not found.st_ino:  # some file systems have no such numbers
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+_ENVIRONMENTS: Final[dict[Identity, Environment]] = {}
 _OPENING = threading.Lock()
 
 
