@@ -124,10 +124,10 @@ def texts(entries: list[bytes]) -> list[Any] | None:
 
 def holds_text(place: Place) -> bool:
     """Tell whether all values at a place are text or null, and any text is one."""
+    if place.plain is not str:
+        return False
     kind = place.kind
-    if type(kind) is Scalar:  # most are, of which it is told at once
-        return kind.annotation is str
-    return place.plain is str and holds_only(kind, (str,))
+    return kind.annotation is str if type(kind) is Scalar else holds_only(kind, (str,))
 
 
 def column_of(native: ByIndex, plan: Plan, place: Place) -> InIndex | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,29 @@ def test_orders_and_slices_are_kept(storage: Any) -> None:
 
 def test_the_distinct_text_is_in_order_null_first(storage: Any) -> None:
     assert Person.objects(storage).values("city") == [None, *sorted(filter_none(CITIES))]
+
+
+def test_text_that_stands_for_something_else_is_not_taken_as_it_is(
+    opened: Callable[[], Any],
+) -> None:
+    class Size(Enum):
+        SMALL = "s"
+        LARGE = "l"
+
+    class Parcel(Model):
+        size: Field[Size] = Field(index=True)
+        owner: Field[Person | None] = Field(default=None, index=True)
+
+    storage = opened()
+    ann = Person(pk="ann", city="Rome")
+    ann.save(storage)
+    storage.save_all([Parcel(pk="a", size=Size.SMALL), Parcel(pk="b", size=Size.LARGE, owner=ann)])
+    parcels = Parcel.objects(storage)
+    for _ in range(2):  # the second time, what is stored of the collection is known
+        assert parcels.values("size") == [Size.LARGE, Size.SMALL]
+        assert parcels.values("owner") == [None, "ann"]
+        assert keys(parcels.where(size=Size.SMALL).all()) == ["a"]
+        assert keys(parcels.where(owner=ann).all()) == ["b"]
 
 
 def filter_none(cities: list[str | None]) -> list[str]:
