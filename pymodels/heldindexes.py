@@ -59,8 +59,8 @@ class Index:
             del self.keys[entry]
             self.stamp += 1
 
-    def between(self, low: bytes | None, high: bytes | None) -> list[bytes]:
-        """Return the entries from *low* (included) to *high*, in order."""
+    def span(self, low: bytes | None, high: bytes | None) -> tuple[list[bytes], int, int]:
+        """Return all entries in order, and where those from *low* (included) to *high* are."""
         stamp, order = self.ordered
         current = self.stamp
         if stamp != current:
@@ -68,6 +68,11 @@ class Index:
             self.ordered = (current, order)
         start = 0 if low is None else bisect_left(order, low)
         stop = len(order) if high is None else bisect_left(order, high)
+        return order, start, stop
+
+    def between(self, low: bytes | None, high: bytes | None) -> list[bytes]:
+        """Return the entries from *low* (included) to *high*, in order."""
+        order, start, stop = self.span(low, high)
         return order[start:stop]
 
 
@@ -169,6 +174,20 @@ class IndexedView(HeldView, IndexView):
             if keys:
                 yield entry, keys[0], keys[-1], len(keys)
 
+    def end(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> tuple[bytes, bytes] | None:
+        index = self._indexes.get(table)
+        order, start, stop = ([], 0, 0) if index is None else index.span(low, high)
+        if index is None or start >= stop:
+            return None
+        entry = order[stop - 1 if descending else start]
+        return entry, index.keys[entry][0]
+
+    def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
+        index = self._indexes.get(table)
+        return [] if index is None else index.between(low, high)
+
     def count_under(self, table: str, entry: bytes) -> int:
         index = self._indexes.get(table)
         return 0 if index is None else len(index.keys.get(entry, ()))
@@ -177,7 +196,8 @@ class IndexedView(HeldView, IndexView):
         index = self._indexes.get(table)
         if index is None:
             return 0
-        entries = index.between(low, high)[:most]  # each is of one record at least
+        order, start, stop = index.span(low, high)
+        entries = order[start : min(stop, start + most)]  # each is of one record at least
         return min(most, sum(map(len, map(index.keys.get, entries, repeat(())))))
 
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
@@ -278,6 +298,14 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
         if table in self._entries or table in self._dropped:
             return [key for _, key in self.entries(table, entry, entry + b"\0", descending=False)]
         return super().under(table, entry)
+
+    def end(
+        self, table: str, low: bytes, high: bytes, *, descending: bool
+    ) -> tuple[bytes, bytes] | None:
+        return IndexView.end(self, table, low, high, descending=descending)
+
+    def each_entry(self, table: str, low: bytes, high: bytes) -> list[bytes]:
+        return IndexView.each_entry(self, table, low, high)
 
     def count_under(self, table: str, entry: bytes) -> int:
         return len(self.under(table, entry))

@@ -103,15 +103,15 @@ def test_calls_stay_few(opener):
     is_lmdb = opener is in_lmdb
     assert counted["get by key"] <= 15
     assert counted["fetch all, an object"] <= 3.5
-    assert counted["indexed =, an object"] <= 5
-    assert counted["indexed count"] <= (35 if is_lmdb else 47)
+    assert counted["indexed =, an object"] <= (4 if is_lmdb else 5)
+    assert counted["indexed count"] <= (28 if is_lmdb else 42)
     assert counted["build a query"] <= 10
-    assert counted["build and plan a query"] <= 27
-    assert counted["build and plan a page in order"] <= 30
+    assert counted["build and plan a query"] <= 20
+    assert counted["build and plan a page in order"] <= 24
     assert counted["build and plan two conditions, an order and a slice"] <= 40
-    assert counted["build and plan two indexed conditions"] <= (165 if is_lmdb else 310)
-    assert counted["lowest and highest, indexed"] <= (70 if is_lmdb else 115)
-    assert counted["values of an indexed field, a value"] <= 14
+    assert counted["build and plan two indexed conditions"] <= (40 if is_lmdb else 50)
+    assert counted["lowest and highest, indexed"] <= (60 if is_lmdb else 100)
+    assert counted["values of an indexed field, a value"] <= (4 if is_lmdb else 10)
     assert counted["update in a transaction, a record"] <= (20 if is_lmdb else 28)
     assert counted["single save"] <= (62 if is_lmdb else 97)
     assert counted["delete by filter, a record"] <= (10 if is_lmdb else 25)
