@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -255,6 +256,15 @@ def _indexes(schema: Schema, lineage: list[Any]) -> tuple[Index, ...]:
     found: dict[tuple[str, bool], Index] = {}
     for info in schema.fields.values():
         given = info.options.index
+        if type(given) is not bool and not isinstance(given, str):
+            raise ModelError(
+                f"{schema.name}.{info.name}: index is True or the name of a kind of index, such as "
+                f"'caseless', not {given!r}"
+            )
+        if type(info.options.unique) is not bool:
+            raise ModelError(
+                f"{schema.name}.{info.name}: unique is True or False, not {info.options.unique!r}"
+            )
         if info.options.unique or given:
             kind = given if isinstance(given, str) else ""
             index = _made(
@@ -278,6 +288,7 @@ def _indexes(schema: Schema, lineage: list[Any]) -> tuple[Index, ...]:
     return tuple(found.values())
 
 
+_KINDS: Final = ("caseless", "column", "members", "trigram")
 _OF_AN_INDEX: Final = {"fields", "unique", "kind", "where", "caseless", "index"}
 
 
@@ -289,19 +300,26 @@ def _index(schema: Schema, given: Any) -> Index:
         raise ModelError(
             f"{schema.name}: an index is a field's name, several, or a mapping with 'fields' and "
             f"perhaps 'unique', 'where', 'caseless', 'kind' and 'index', not {given!r}"
+            f"{nearest(str(min(unknown, key=str)), _OF_AN_INDEX) if unknown else ''}"
         )
+    for name in ("unique", "caseless", "index"):
+        if type(given.get(name, False)) is not bool:
+            raise ModelError(
+                f"{schema.name}: {name!r} of an index is True or False, not {given[name]!r}"
+            )
     unique = bool(given.get("unique"))
     try:
         where = schema.condition(_option_condition(schema, given.get("where", ())), {})
     except QueryError as error:
         raise ModelError(f"{schema.name}: where of an index: {error}") from error
+    kind = given.get("kind", "")
     return _made(
         schema,
         given["fields"],
         unique=unique,
-        kind=given.get("kind", ""),
+        kind="" if kind == "caseless" else kind,
         where=where,
-        caseless=bool(given.get("caseless")),
+        caseless=kind == "caseless" or bool(given.get("caseless")),
         ordered=bool(given.get("index", not unique)),
     )
 
@@ -343,6 +361,23 @@ def _made(
             raise ModelError(
                 f"{schema.name}: only whole fields can be unique, and {name!r} is part of one"
             )
+    if not isinstance(kind, str):
+        raise ModelError(f"{schema.name}: the kind of an index is named by text, not {kind!r}")
+    meant = difflib.get_close_matches(kind.casefold(), _KINDS, n=1, cutoff=0.8)
+    if meant and kind not in _KINDS:  # a backend may have kinds of its own, of other names
+        raise ModelError(
+            f"{schema.name}: no index is of the kind {kind!r}; did you mean {meant[0]!r}?"
+        )
+    if unique and where != conditions.EVERYTHING:
+        raise ModelError(
+            f"{schema.name}: {', '.join(names)} can be unique among all records, not among those "
+            "of a 'where'"
+        )
+    if unique and not ordered and (caseless or kind):
+        raise ModelError(
+            f"{schema.name}: a unique index is of whole values, whatever their case: declare the "
+            f"{kind or 'caseless'} index of {', '.join(names)} as an entry of its own"
+        )
     if kind == "column" and (
         len(places) > 1 or places[0].inside or caseless or where != conditions.EVERYTHING
     ):

@@ -18,7 +18,15 @@ from pymodels.indexes import IndexRecord, index_record, value_extractor
 from pymodels.messagepack import MessagePack
 from pymodels.ordered import OrderedIndex, ordered_index
 from pymodels.schema import Schema
-from pymodels.tables import COLUMNS, META, Batch, CollectionRecord, IndexBatch, table_of
+from pymodels.tables import (
+    COLUMNS,
+    META,
+    Batch,
+    CollectionRecord,
+    IndexBatch,
+    read_record,
+    table_of,
+)
 
 _SATISFIED = "what its collection had when it had all that the model declares"
 
@@ -34,7 +42,7 @@ class Catalog:
         self.data = data
         self.stamp: int | None = None
         self.codec = codec
-        self.record = msgspec.msgpack.decode(data, type=CollectionRecord)
+        self.record = read_record(name, data)
         self.ordered: tuple[OrderedIndex, ...] = tuple(self.record.ordered.values())
         self.unique: tuple[IndexRecord, ...] = tuple(self.record.indexes.values())
         self.plans: dict[Any, Any] = {}

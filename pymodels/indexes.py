@@ -153,7 +153,10 @@ def value_extractor(
             probe = typed(stored)
         except msgspec.DecodeError:
             # Some other view wrote the field as another type: it still must not repeat.
-            probe = untyped(stored)
+            try:
+                probe = untyped(stored)
+            except msgspec.DecodeError:  # it is no record at all
+                return {record.name: [None] * len(record.fields) for record in records}
         found = {name: getattr(probe, f"f{number}") for number, name in enumerate(types)}
         return {record.name: [found[name] for name in record.fields] for record in records}
 

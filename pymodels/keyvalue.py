@@ -19,7 +19,7 @@ from pymodels.bykey import ByKey
 from pymodels.changes import Change, Expect, Put
 from pymodels.clearing import delete_found
 from pymodels.concurrency import WriteLock
-from pymodels.errors import StorageInvalid
+from pymodels.errors import StorageInvalid, UsageError
 from pymodels.expectations import taken as key_is_taken
 from pymodels.finishing import finished
 from pymodels.groups import CommitGroups
@@ -27,7 +27,7 @@ from pymodels.indexing import IndexWriter
 from pymodels.overlays import Overlay
 from pymodels.planning import Pair, Plan
 from pymodels.query import Query
-from pymodels.schema import Schema
+from pymodels.schema import Schema, schema_of
 from pymodels.storage import Prepared
 from pymodels.tablereading import TableReader
 from pymodels.tables import (
@@ -209,7 +209,12 @@ class KeyValueStorage(TableReader):
             progress: called with a collection's name, how many records were done, and how many
                 there are.
         """
-        schemas: list[Schema] = [model.__schema__ for model in models]
+        if progress is not None and not callable(progress):
+            raise UsageError(
+                "progress is a function of a collection's name, how many of its records were done, "
+                f"and how many there are, not {progress!r}"
+            )
+        schemas: list[Schema] = [schema_of(model) for model in models]
         for schema in schemas:
             with self.writing({schema}) as batch:
                 IndexWriter(self, batch).know(schema)
@@ -225,7 +230,10 @@ class KeyValueStorage(TableReader):
         other model, is made anew by the next write through that. Raises ``UsageError`` for a name
         that no index has.
         """
-        return maintenance.drop(self, model.__schema__, names)
+        for name in names:
+            if not isinstance(name, str):
+                raise UsageError(f"drop_indexes takes a model and names of indexes, not {name!r}")
+        return maintenance.drop(self, schema_of(model), names)
 
     def check(self, *, repair: bool = False) -> maintenance.Check:
         """Compare all indexes with the records, and return what was wrong.
@@ -286,6 +294,11 @@ class KeyValueStorage(TableReader):
 
     def check_format(self, found: bytes | None) -> None:
         """Raise ``StorageInvalid`` if a file was written by a later version of PyModels."""
+        if found is not None and not found.isdigit():
+            raise StorageInvalid(
+                f"{self.name} has the format {found!r}, which is none: it is damaged, or the file "
+                "of another program"
+            )
         if found is not None and int(found) > FORMAT:
             raise StorageInvalid(
                 f"{self.name} has format {int(found)}, and this version of PyModels reads up to "

@@ -7,6 +7,7 @@ they write is in the index at once.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -195,6 +196,7 @@ def check(storage: KeyValueStorage, *, repair: bool) -> Check:
 def _checked(storage: KeyValueStorage, view: View, batch: IndexBatch | None) -> Check:
     records = entries = 0
     problems: list[str] = []
+    is_mended = False
     for name in storage.collections_in(view):
         catalog = storage.catalog(view, name)
         if catalog is None:
@@ -208,6 +210,7 @@ def _checked(storage: KeyValueStorage, view: View, batch: IndexBatch | None) -> 
             problems += wrong
             if wrong and batch is not None:
                 _rebuild(storage, batch, name, index)
+                is_mended = True
         for unique in catalog.unique:
             wanted = _unique_entries(catalog, view, name, unique.name)
             table = unique_table(name, unique.name)
@@ -219,11 +222,12 @@ def _checked(storage: KeyValueStorage, view: View, batch: IndexBatch | None) -> 
                     "are missing or wrong"
                 )
                 if batch is not None:
+                    is_mended = True
                     for one in there:
                         batch.delete(table, one)
                     for one, key in wanted.items():
                         batch.put(table, one, key)
-    return Check(records, entries, problems, repaired=batch is not None and bool(problems))
+    return Check(records, entries, problems, repaired=is_mended)
 
 
 def _records(
@@ -233,7 +237,15 @@ def _records(
         try:
             storage.codec.document(stored)
         except storage.codec.errors as error:
-            yield f"{name} {decode(key)!r} cannot be read: {error}"
+            yield f"{name} {_told(decode, key)} cannot be read: {error}"
+
+
+def _told(decode: Callable[[bytes], Any], key: bytes) -> str:
+    """Return a key as it is shown; one that is damaged is shown as it is stored."""
+    try:
+        return repr(decode(key))
+    except (ValueError, struct.error):
+        return f"with the key {key!r}, which is none,"
 
 
 def _ordered(
@@ -264,8 +276,8 @@ def _ordered(
             required.update(pairs)
     if damages:
         return 0, [f"{name}, index on {index.name}: {one}" for one in damages]
-    wrong = [f"{decode(key)!r} is missing" for _, key in sorted(required - there)]
-    wrong += [f"{decode(key)!r} is there wrongly" for _, key in sorted(there - wanted)]
+    wrong = [f"{_told(decode, key)} is missing" for _, key in sorted(required - there)]
+    wrong += [f"{_told(decode, key)} is there wrongly" for _, key in sorted(there - wanted)]
     if reader.news([sorted(required)], [0] if spread else []):
         wrong.append("not all that its values are is remembered")
     return len(there), [f"{name}, index on {index.name}: {one}" for one in wrong]

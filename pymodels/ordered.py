@@ -15,6 +15,7 @@ import msgspec
 
 from pymodels.conditions import And, Condition, Lookup, Not, both, negated
 from pymodels.encoding import FAMILIES
+from pymodels.errors import ModelError
 from pymodels.kinds import Kind, Open, is_index
 from pymodels.readings import PLAIN, Reading, reading_of
 from pymodels.schema import Index, Place, Schema
@@ -111,7 +112,11 @@ def ordered_index(schema: Schema, index: Index, codec: MessagePack) -> OrderedIn
         parts.append(Part(path, reading, _form(index, place)))
     where = clauses(index.where, codec)
     if where is None:
-        return None
+        raise ModelError(
+            f"{schema.name}: the index on {', '.join(index.fields)} cannot be kept where "
+            f"{index.where!r}: that may ask for {', '.join(sorted(_REMEMBERED))}, of fields whose "
+            "values are stored as they are, all of which hold"
+        )
     return OrderedIndex(_name(parts, where), tuple(parts), where)
 
 

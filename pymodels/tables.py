@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from pymodels.errors import StorageInvalid
 from pymodels.indexes import IndexRecord
 from pymodels.keys import other_keys
 from pymodels.ordered import COLUMN, OrderedIndex
@@ -32,6 +33,17 @@ class CollectionRecord(msgspec.Struct):
     key: str
     indexes: dict[str, IndexRecord] = {}
     ordered: dict[str, OrderedIndex] = {}
+
+
+def read_record(collection: str, data: bytes) -> CollectionRecord:
+    """Return what is remembered of a collection; raise ``StorageInvalid`` where it is damaged."""
+    try:
+        return msgspec.msgpack.decode(data, type=CollectionRecord)
+    except msgspec.DecodeError as error:
+        raise StorageInvalid(
+            f"what is remembered of the collection {collection!r} is damaged ({error}): restore "
+            "the storage from a copy"
+        ) from error
 
 
 META: Final = "meta"

@@ -210,6 +210,12 @@ def test_too_many_tables(path: Path) -> None:
         assert len(storage) == 13
 
 
+def test_fewer_tables_than_the_file_has(path: Path) -> None:
+    fill(path)
+    with open_file(path, max_tables=1) as storage, pytest.raises(StorageFull, match="max_tables"):
+        storage.check()
+
+
 def test_too_many_readers(path: Path) -> None:
     with open_file(path, max_readers=4) as storage:
         storage.save_all([Town(id=n) for n in range(100)])

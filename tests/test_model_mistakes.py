@@ -307,3 +307,67 @@ def test_a_field_is_named_as_python_allows(name):
     made = {"__module__": __name__, name: Field(str)}
     with pytest.raises(ModelError, match=r"the name of a field is a name in Python; Field\(name="):
         types.new_class("Thing", (Model,), {}, lambda body: body.update(made))
+
+
+# --- mistakes in indexes --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"index": "trigrams"}, "no index is of the kind 'trigrams'; did you mean 'trigram'?"),
+        ({"index": "Caseless"}, "did you mean 'caseless'?"),
+        ({"index": 3}, "index is True or the name of a kind"),
+        ({"index": ["caseless"]}, "index is True or the name of a kind"),
+        ({"unique": "yes"}, "unique is True or False, not 'yes'"),
+    ],
+)
+def test_an_index_of_a_field_that_would_do_nothing_is_refused(options, said):
+    with complaint(ModelError, "Broken", said):
+        declare("Broken", {"login": Field[str]}, login=Field(**options))
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"kind": "trigrams"}, "did you mean 'trigram'?"),
+        ({"kind": 3}, "named by text, not 3"),
+        ({"unique": "no"}, "'unique' of an index is True or False, not 'no'"),
+        ({"caseless": 1}, "'caseless' of an index is True or False, not 1"),
+        ({"unqiue": True}, "did you mean 'unique'?"),
+        ({"unique": True, "where": {"age": 3}}, "among all records, not among those of a 'where'"),
+        ({"unique": True, "caseless": True}, "as an entry of its own"),
+        ({"unique": True, "kind": "trigram"}, "as an entry of its own"),
+    ],
+)
+def test_an_index_that_would_be_another_one_is_refused(entry, said):
+    with complaint(ModelError, "Broken", said):
+
+        class Broken(Model, indexes=[{"fields": "name", **entry}]):
+            name: Field[str]
+            age: Field[int]
+
+        assert Broken.__schema__
+
+
+def test_kinds_of_other_backends_are_left_to_them():
+    class Fine(Model, indexes=[{"fields": "name", "kind": "caseless"}]):
+        name: Field[str] = Field(index="qgram", unique=True)
+        when: Field[datetime] = Field(index="ttl:3600")
+
+    assert [(one.kind, one.caseless) for one in Fine.__schema__.indexes] == [
+        ("qgram", False),
+        ("ttl:3600", False),
+        ("", True),
+    ]
+
+
+@pytest.mark.parametrize("where", [{"name__contains": "x"}, {"born": date(2000, 1, 1)}])
+def test_a_partial_index_that_cannot_be_kept_is_told_of(storage, where):
+    class Partial(Model, indexes=[{"fields": "age", "where": where}]):
+        name: Field[str]
+        age: Field[int]
+        born: Field[date]
+
+    with complaint(ModelError, "Partial", "index on age cannot be kept where", "equals"):
+        Partial(name="x", age=1, born=date(2000, 1, 1)).save(storage)

@@ -494,7 +494,7 @@ def with_trailer(collections: Any, trailer: Any) -> bytes:
     [
         ({"pymodels": {b"format": b"2"}}, "newer PyModels"),
         ({"pymodels": {"format": 1}}, "damaged"),
-        ({"pymodels": {b"collection:town": b"\xc1"}}, "contradicts"),
+        ({"pymodels": {b"collection:town": b"\xc1"}}, "collection 'town' is damaged"),
         ({"pymodels": {b"collection:town": b"\x81\xa3key\xa4text"}}, "text keys"),
         ({"something": "else"}, "damaged"),
     ],

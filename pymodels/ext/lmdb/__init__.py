@@ -77,7 +77,7 @@ class Storage(KeyValueStorage):
     ) -> None:
         checked_path(path)
         for name, number in (("max_tables", max_tables), ("max_readers", max_readers)):
-            _check_number(name, number, 2**31 - 1)
+            _check_number(name, number, 2**31 - 2)
         if map_size is not None:
             _check_number("map_size", map_size, sys.maxsize)
         if not isinstance(read_only, bool):
@@ -129,7 +129,9 @@ class Storage(KeyValueStorage):
         return Snapshot(self._shared or self._open())
 
     def batch(self) -> Batch:
-        return WriteBatch(self._shared or self._open())
+        shared = self._shared or self._open()
+        shared.check_there()
+        return WriteBatch(shared)
 
     def make_tables(self, names: AbstractSet[str]) -> None:
         self.environment.make_tables(names)

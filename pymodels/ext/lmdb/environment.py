@@ -77,7 +77,8 @@ class Environment:
         durability: str,
     ) -> None:
         self.durability = durability
-        self.path = path
+        self.path = path.resolve() if path.is_symlink() else path  # so that all have one lock file
+        self.paths = {path}  # by which it was opened
         self.identity: Identity = ""
         self.name = name
         self.pid = os.getpid()
@@ -111,6 +112,7 @@ class Environment:
                 shared.identity = _identity(path)
                 _ENVIRONMENTS[shared.identity] = shared
             shared.users += 1
+            shared.paths.add(path)
             return shared
 
     def release(self) -> None:
@@ -235,7 +237,7 @@ class Environment:
         """Give the file the length that its records imply; LMDB may leave its last pages unwritten.
 
         They are free pages, so that nothing is lost; but a file that is too short tells thereby
-        that it was truncated. Raises ``StorageError`` if the file is not where it was.
+        that it was truncated.
         """
         try:
             info = self.handle.info()
@@ -244,19 +246,32 @@ class Environment:
         needed = (info["last_pgno"] + 1) * self.page_size
         if needed <= self.length:
             return
-        if _identity(self.path) != self.identity:
-            raise StorageError(
-                f"{self.name} was deleted, moved or replaced while it was open: what is written "
-                "goes to the file that was opened, and is lost with it if nobody can find that. "
-                "Put the file back, or close the storage and open it again"
-            )
+        path = self._where()
+        if path is None:
+            return  # somebody has just taken it away
         try:
-            self.length = self.path.stat().st_size
+            self.length = path.stat().st_size
             if self.length < needed:
-                os.truncate(self.path, needed)
+                os.truncate(path, needed)
                 self.length = needed
         except OSError:
             return  # the batch is written, and whoever opens the file sees what the pages are
+
+    def check_there(self) -> None:
+        """Raise ``StorageError`` if what is written would go to a file that nobody finds again."""
+        if self._where() is None:
+            raise StorageError(
+                f"{self.name} was deleted, moved or replaced while it was open: what was written "
+                "since is in the file that was opened, and lost with it unless that was moved. "
+                "Nothing of this batch was written: put the file back, or close the storage and "
+                "open it again"
+            )
+
+    def _where(self) -> Path | None:
+        """Return a path at which the open file is, None if it is at none."""
+        if _identity(self.path) == self.identity:
+            return self.path
+        return next((path for path in self.paths if _identity(path) == self.identity), None)
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk."""
@@ -317,11 +332,6 @@ class Environment:
                     )
                     for name in names
                 ]
-        except lmdb.DbsFullError as error:
-            raise StorageFull(
-                f"{self.name} has no room for another collection or index: open it with "
-                "a larger max_tables"
-            ) from error
         except lmdb.Error as error:
             self.fail(error)
         for name, handle in made:
@@ -352,6 +362,16 @@ class Environment:
             raise StorageFull(
                 f"{self.name} has reached its map_size; open it with a larger one. Nothing of this "
                 "batch was written"
+            ) from error
+        if isinstance(error, lmdb.DbsFullError):
+            raise StorageFull(
+                f"{self.name} has more collections and indexes than max_tables allows, or as many "
+                "and no room for another one: open it with a larger max_tables"
+            ) from error
+        if isinstance(error, lmdb.MapResizedError):
+            raise StorageFull(
+                f"{self.name} was made larger by another process than map_size is here: close it, "
+                "and open it with a larger map_size"
             ) from error
         if isinstance(error, lmdb.DiskError) or _is_full(text):
             raise StorageFull(
