@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final, cast
-
-import msgspec
 
 from pymodels import conditions
 from pymodels.advice import suggestion
@@ -54,6 +53,7 @@ from pymodels.tables import (
     View,
     check_key_kind,
     in_chunks,
+    read_record,
     records_table,
 )
 from pymodels.unplanned import UnplannedReader
@@ -139,14 +139,17 @@ class TableReader(UnplannedReader):
     def _chunks_by_index(self, view: IndexView, plan: Plan) -> Iterator[Chunk]:
         indexes = indexes_of(plan)
         view.open(tables_of(plan.schema, indexes))
-        catalog = self._catalog_for(view, plan.schema)
-        if not are_as_before(indexes, catalog):
-            return without_indexes(self, view, plan)
-        if type(plan.native) is InColumns:
-            return by_columns(self, view, plan)
-        if type(plan.native_order) is IndexOrder:
-            return in_order(self, view, plan)
-        return by_indexes(self, view, catalog, plan)
+        with view.steady():  # nobody drops an index between the look at the catalog and a read
+            catalog = self._catalog_for(view, plan.schema)
+            if not are_as_before(indexes, catalog):
+                return without_indexes(self, view, plan)
+            if type(plan.native) is InColumns:
+                chunks = by_columns(self, view, plan)
+            elif type(plan.native_order) is IndexOrder:
+                chunks = in_order(self, view, plan)
+            else:
+                return by_indexes(self, view, catalog, plan)
+            return chunks if view.is_snapshot else _begun(chunks)
 
     def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
         if self.keeps_indexes:
@@ -205,12 +208,13 @@ class TableReader(UnplannedReader):
             seen = _with_indexes(view)
             indexes = indexes_of(plan)
             seen.open(tables_of(plan.schema, indexes))
-            catalog = self._catalog_for(view, plan.schema)
-            if not are_as_before(indexes, catalog):
-                return super().count(plan)
-            if isinstance(plan.native, InColumns):
-                return count_matching(self, seen, plan)
-            return count_found(seen, catalog, plan)
+            with seen.steady():
+                catalog = self._catalog_for(view, plan.schema)
+                if not are_as_before(indexes, catalog):
+                    return super().count(plan)
+                if isinstance(plan.native, InColumns):
+                    return count_matching(self, seen, plan)
+                return count_found(seen, catalog, plan)
 
     def read_column(
         self, plan: Plan, place: Place, read: Callable[[Column], list[Any] | None]
@@ -223,9 +227,10 @@ class TableReader(UnplannedReader):
         with self.view() as view:
             seen, used = _with_indexes(view), (index.index,)
             seen.open(tables_of(plan.schema, used))
-            if not are_as_before(used, self._catalog_for(view, plan.schema)):
-                return None
-            return read(Column(self, seen, plan, place, index))
+            with seen.steady():
+                if not are_as_before(used, self._catalog_for(view, plan.schema)):
+                    return None
+                return read(Column(self, seen, plan, place, index))
 
     def values_at(self, plan: Plan, places: Sequence[Place]) -> list[list[Any]] | None:
         native = self._native(plan.schema) if self.keeps_indexes else None
@@ -236,9 +241,10 @@ class TableReader(UnplannedReader):
         with self.view() as view:
             seen = _with_indexes(view)
             seen.open(tables_of(plan.schema, used))
-            if not are_as_before(used, self._catalog_for(view, plan.schema)):
-                return None
-            return values_of(self, seen, plan, places, native.columns)
+            with seen.steady():
+                if not are_as_before(used, self._catalog_for(view, plan.schema)):
+                    return None
+                return values_of(self, seen, plan, places, native.columns)
 
     def expected(self, plan: Plan) -> int | None:
         if plan.expected is not None or not self.keeps_indexes:
@@ -259,11 +265,9 @@ class TableReader(UnplannedReader):
     def collections_in(self, view: View) -> Mapping[str, KeyKind]:
         """Return what ``collections`` does, of one state of the tables."""
         return {
-            name[len("collection:") :]: kind_named(
-                msgspec.msgpack.decode(value, type=CollectionRecord).key
-            )
+            name: kind_named(read_record(name, value).key)
             for key, value in view.items(META, b"collection:", b"collection;", descending=False)
-            if (name := key.decode())
+            if (name := key.decode()[len("collection:") :])
         }
 
     def catalog(self, view: View, name: str) -> Catalog | None:
@@ -284,7 +288,7 @@ class TableReader(UnplannedReader):
     def collection_record(self, view: View, name: str) -> CollectionRecord | None:
         """Return what ``catalog`` knows of a collection, to be changed."""
         data = view.get(META, f"collection:{name}".encode())
-        return None if data is None else msgspec.msgpack.decode(data, type=CollectionRecord)
+        return None if data is None else read_record(name, data)
 
     def check_key_kind(self, schema: Schema) -> None:
         with self.view() as view:
@@ -303,6 +307,11 @@ class TableReader(UnplannedReader):
     def ordered_indexes(self, schema: Schema) -> Sequence[OrderedIndex]:
         """Return the indexes that are to be kept for what a model declares."""
         return declared_ordered(schema, self.codec) if self.keeps_indexes else ()
+
+
+def _begun(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Return what an iterator yields, the first of which it has read by then."""
+    return itertools.chain(list(itertools.islice(chunks, 1)), chunks)
 
 
 def _with_indexes(view: Any) -> IndexView:

@@ -72,7 +72,7 @@ class UnplannedReader(Storage):
             return at_once[0]
         self.check_open()
         seen: Any
-        with self.view() as seen:
+        with self.view() as seen, seen.steady():
             # The count may begin the view anew, so that what it was made with is asked afterwards.
             count: int = seen.count_under(table, entry)
             catalog = self._catalog_for(seen, schema)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -192,3 +193,45 @@ def test_a_storage_that_scans_in_its_own_way_is_asked_for_a_scan(tmp_path: Path)
         for _ in range(2):
             assert keys(Person.objects(storage).where(city="Rome").all()) == ["a"]
     assert len(scanned) == 2
+
+
+ASKED: list[Callable[[Any], Any]] = [
+    lambda people: len(people.where(city="Rome").all()),
+    lambda people: len(people.where(city="Rome", age__gte=0).all()),
+    lambda people: len(people.where(age__gte=40).all()),
+    lambda people: people.where(age__gte=40).count(),
+    lambda people: people.where(city="Rome").count(),
+    lambda people: people.where(age__gt=5).min("age"),
+    lambda people: people.max("age"),
+    lambda people: people.values("city"),
+    lambda people: [one.age for one in people.order_by("age")[:10]],
+    lambda people: [one.age for one in people.order_by("-age")[:10]],
+]
+
+
+@pytest.mark.parametrize("number", range(len(ASKED)))
+def test_an_index_that_another_thread_drops_meanwhile_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    class Plain(Model, collection="person"):
+        pass
+
+    storage: Any = get_storage("pymodels.ext.memory")
+    storage.save_all(Person(pk=f"{n:03}", city=CITIES[n % len(CITIES)], age=n) for n in range(80))
+    people, ask = Person.objects(storage), ASKED[number]
+    wanted = ask(people)
+    looked, dropping = type(storage)._catalog_for, []
+
+    def look(self: Any, view: Any, schema: Any) -> Any:
+        found = looked(self, view, schema)
+        if not dropping:
+            dropping.append(Thread(target=storage.drop_indexes, args=(Plain,)))
+            dropping[0].start()
+            dropping[0].join(0.2)  # it waits, if what is being read stays as it is
+        return found
+
+    monkeypatch.setattr(type(storage), "_catalog_for", look)
+    assert ask(people) == wanted
+    assert dropping
+    dropping[0].join()
+    assert ask(people) == wanted
