@@ -37,10 +37,20 @@ class Unfit(Exception):
 
 def expected(what: str, value: Any) -> Unfit:
     """Return the complaint that *value* is not *what*."""
-    shown = repr(value)
-    if len(shown) > 60:
-        shown = f"{shown[:57]}..."
-    return Unfit(f"expected {what}, got {type(value).__name__} {shown}")
+    return Unfit(f"expected {what}, got {type(value).__name__} {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: no more than the beginning of its repr.
+
+    >>> shown("a" * 1000), shown(10**5000)
+    ("'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...", '(too long to be shown)')
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no int of more than some thousands of digits
+        return "(too long to be shown)"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def constrain(value: Any, annotation: Any) -> None:

@@ -62,11 +62,11 @@ class Lookup(Node, msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         path = "__".join(self.parts)
-        return (
-            f"{path}={self.operand!r}"
-            if self.name == "equals"
-            else (f"{path}__{self.name}={self.operand!r}")
-        )
+        try:
+            operand = repr(self.operand)
+        except ValueError:  # Python writes no int of more than some thousands of digits
+            operand = "..."
+        return f"{path}={operand}" if self.name == "equals" else f"{path}__{self.name}={operand}"
 
 
 class And(Node, msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeAlias
 
-from pymodels.checks import Unfit
+from pymodels.checks import Unfit, shown
 from pymodels.errors import OperandInvalid
 from pymodels.kinds import Array, Kind, Open, OpenShape, Positions, SetMembers
 from pymodels.values import ADDED, ARRAYS, SORTABLE, family
@@ -59,8 +59,8 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
         _naive_or_open(operand)
     except Unfit as error:
         if not kind.is_open and not _is_value(operand):
-            shown = f"a {type(operand).__name__} like {operand!r:.60}"
-            raise _refuse(path, f"holds {_families(kind)}, never {shown}") from None
+            one = f"a {type(operand).__name__} like {shown(operand)}"
+            raise _refuse(path, f"holds {_families(kind)}, never {one}") from None
         raise _refuse(path, f"{error.trail or 'the operand'}: {error.reason}") from None
     return _OPEN.pack(operand, _kept)  # a copy: a query does not change with its operand
 
@@ -90,7 +90,9 @@ def storable(operand: Any, kind: Kind, path: str) -> Any:
     operand = plain(operand, kind, path)
     found = family(operand)
     if not kind.is_open and found not in kind.families:
-        raise _refuse(path, f"holds {_families(kind)}, never {_article(found)} like {operand!r}")
+        raise _refuse(
+            path, f"holds {_families(kind)}, never {_article(found)} like {shown(operand)}"
+        )
     return operand
 
 
@@ -107,13 +109,13 @@ def sortable(operand: Any, kind: Kind, path: str) -> Any:
 def pair(operand: Any, kind: Kind, path: str) -> Any:
     """Take two values in order of meaning: the low end and the high end."""
     if not isinstance(operand, list | tuple) or len(operand) != 2:
-        raise _refuse(path, f"between takes a pair (low, high), not {operand!r}")
+        raise _refuse(path, f"between takes a pair (low, high), not {shown(operand)}")
     return tuple(sortable(end, kind, path) for end in operand)
 
 
 def _each(operand: Any, path: str) -> list[Any]:
     if isinstance(operand, str | bytes | dict) or not isinstance(operand, Iterable):
-        raise _refuse(path, f"takes a list of values, not {operand!r}")
+        raise _refuse(path, f"takes a list of values, not {shown(operand)}")
     return list(operand)
 
 
@@ -131,7 +133,7 @@ def contained(operand: Any, kind: Kind, path: str) -> Any:
     items = list(_items(kind))
     if not items:
         if "text" in kind.families:
-            raise _refuse(path, f"holds text, which contains text, not {operand!r}")
+            raise _refuse(path, f"holds text, which contains text, not {shown(operand)}")
         raise _refuse(path, f"holds {_families(kind)}; only text and lists contain something")
     for item in items[1:]:
         try:
@@ -163,7 +165,7 @@ def _items(kind: Kind) -> Iterable[Kind]:
 def text(operand: Any, kind: Kind, path: str) -> Any:
     """Take text, for a place that can hold text."""
     if not isinstance(operand, str) or isinstance(operand, Enum):
-        raise _refuse(path, f"takes text, not {operand!r}")
+        raise _refuse(path, f"takes text, not {shown(operand)}")
     if not kind.is_open and "text" not in kind.families:
         raise _refuse(path, f"holds {_families(kind)}, and this lookup asks about text")
     return plain(operand, kind, path)
@@ -177,14 +179,14 @@ def pattern(operand: Any, kind: Kind, path: str) -> Any:
     try:
         re.compile(operand)
     except re.error as error:
-        raise _refuse(path, f"{operand!r} is no regular expression: {error}") from error
+        raise _refuse(path, f"{shown(operand)} is no regular expression: {error}") from error
     return operand
 
 
 def flag(operand: Any, kind: Kind, path: str) -> Any:
     """Take True or False."""
     if not isinstance(operand, bool):
-        raise _refuse(path, f"takes True or False, not {operand!r}")
+        raise _refuse(path, f"takes True or False, not {shown(operand)}")
     return operand
 
 
@@ -193,7 +195,7 @@ def whole_number(*families: str) -> Check:
 
     def check(operand: Any, kind: Kind, path: str) -> Any:
         if type(operand) is not int:
-            raise _refuse(path, f"takes an int, not {operand!r}")
+            raise _refuse(path, f"takes an int, not {shown(operand)}")
         if not kind.is_open and not kind.families.intersection(families):
             raise _refuse(
                 path, f"holds {_families(kind)}, and this lookup asks about {' or '.join(families)}"
