@@ -130,7 +130,13 @@ class Storage(KeyValueStorage):
 
     def batch(self) -> Batch:
         shared = self._shared or self._open()
-        shared.check_there()
+        try:
+            found = os.stat(shared.file)  # noqa: PTH116 - of text it is a single call
+            is_there = (found.st_dev, found.st_ino) == shared.identity
+        except OSError:
+            is_there = False
+        if not is_there:
+            shared.check_there()
         return WriteBatch(shared)
 
     def make_tables(self, names: AbstractSet[str]) -> None:

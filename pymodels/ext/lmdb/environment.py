@@ -78,6 +78,7 @@ class Environment:
     ) -> None:
         self.durability = durability
         self.path = path.resolve() if path.is_symlink() else path  # so that all have one lock file
+        self.file = str(self.path)
         self.paths = {path}  # by which it was opened
         self.identity: Identity = ""
         self.name = name
@@ -138,7 +139,7 @@ class Environment:
         while True:
             try:
                 handle = lmdb.open(
-                    str(self.path),
+                    self.file,
                     map_size=size,
                     subdir=False,
                     readonly=self.read_only,
