@@ -363,11 +363,11 @@ def _made(
             )
     if not isinstance(kind, str):
         raise ModelError(f"{schema.name}: the kind of an index is named by text, not {kind!r}")
-    meant = difflib.get_close_matches(kind.casefold(), _KINDS, n=1, cutoff=0.8)
-    if meant and kind not in _KINDS:  # a backend may have kinds of its own, of other names
-        raise ModelError(
-            f"{schema.name}: no index is of the kind {kind!r}; did you mean {meant[0]!r}?"
-        )
+    if kind and kind not in _KINDS:  # a backend may have kinds of its own, of other names
+        for meant in difflib.get_close_matches(kind.casefold(), _KINDS, n=1, cutoff=0.8):
+            raise ModelError(
+                f"{schema.name}: no index is of the kind {kind!r}; did you mean {meant!r}?"
+            )
     if unique and where != conditions.EVERYTHING:
         raise ModelError(
             f"{schema.name}: {', '.join(names)} can be unique among all records, not among those "
