@@ -216,6 +216,25 @@ def test_fewer_tables_than_the_file_has(path: Path) -> None:
         storage.check()
 
 
+def test_a_file_that_another_process_made_larger_than_the_map(path: Path) -> None:
+    with open_file(path, map_size=1 << 20) as storage:
+        Town(id=1).save(storage)
+        written = run_program(
+            "from tests.lmdb_files import open_file\n"
+            "from pymodels.testing.people import Town\n"
+            "from pathlib import Path\n"
+            f"with open_file(Path({str(path)!r})) as storage:\n"
+            "    storage.save_all([Town(id=n, name='x' * 300) for n in range(2, 9000)])\n"
+        )
+        assert written.returncode == 0, written.stderr
+        towns = Town.objects(storage)
+        for ask in (towns.all, towns.count, lambda: towns.get(1), lambda: Town(id=0).save(storage)):
+            with pytest.raises(StorageFull, match="larger map_size"):
+                ask()
+    with open_file(path) as storage:
+        assert Town.objects(storage).count() == 8999
+
+
 def test_too_many_readers(path: Path) -> None:
     with open_file(path, max_readers=4) as storage:
         storage.save_all([Town(id=n) for n in range(100)])
