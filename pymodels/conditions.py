@@ -22,21 +22,24 @@ class Node:
     __slots__ = ()
 
     def __and__(self, other: Condition) -> Condition:
-        return both(_condition(self), _condition(other))
+        if type(other) not in _NODES:
+            _refuse(other)
+        return both(self, other)  # type: ignore[arg-type]  # one of a closed union
 
     def __or__(self, other: Condition) -> Condition:
-        return either(_condition(self), _condition(other))
+        if type(other) not in _NODES:
+            _refuse(other)
+        return either(self, other)  # type: ignore[arg-type]  # one of a closed union
 
     if not TYPE_CHECKING:  # what is neither query nor condition stands on the left: an error
 
         def __rand__(self, other):
-            return both(_condition(other), _condition(self))
+            _refuse(other)
 
-        def __ror__(self, other):
-            return either(_condition(other), _condition(self))
+        __ror__ = __rand__
 
     def __invert__(self) -> Condition:
-        return negated(_condition(self))
+        return negated(self)  # type: ignore[arg-type]  # one of a closed union
 
     def __bool__(self) -> NoReturn:
         raise QueryError(
@@ -101,10 +104,10 @@ Condition: TypeAlias = Lookup | And | Or | Not
 EVERYTHING: Final = And(())
 NOTHING: Final = Or(())
 
+_NODES: Final = frozenset({Lookup, And, Or, Not})
 
-def _condition(value: Any) -> Condition:
-    if isinstance(value, Lookup | And | Or | Not):
-        return value
+
+def _refuse(value: Any) -> NoReturn:
     raise QueryError(
         f"& and | combine conditions, and {value!r} is none: a comparison beside & or | needs "
         "parentheses of its own"
@@ -124,6 +127,8 @@ def both(left: Condition, right: Condition) -> Condition:
 
 def either(left: Condition, right: Condition) -> Condition:
     """Return the condition that at least one holds, without nesting needlessly."""
+    if type(left) is not Or and type(right) is not Or:
+        return Or((left, right))
     lefts = left.parts if type(left) is Or else (left,)
     parts = (*lefts, *right.parts) if type(right) is Or else (*lefts, right)
     return parts[0] if len(parts) == 1 else Or(parts)
@@ -148,10 +153,12 @@ def transform(condition: Condition, change: Callable[[Lookup], Condition]) -> Co
             return change(condition)
         case And(()) | Or(()):
             return condition
-        case And(parts):
-            return And(tuple(transform(part, change) for part in parts))
-        case Or(parts):
-            return Or(tuple(transform(part, change) for part in parts))
+        case And(parts) | Or(parts):
+            changed: tuple[Condition, ...] = ()
+            for part in parts:
+                one = change(part) if type(part) is Lookup else transform(part, change)
+                changed += (one,)
+            return And(changed) if type(condition) is And else Or(changed)
         case Not(part):
             return Not(transform(part, change))
         case _:

@@ -35,6 +35,8 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
 
     What has members is copied.
     """
+    if type(operand) is str and operand.isascii():
+        return operand  # the commonest operand, and nothing can be wrong with it
     if isinstance(operand, Enum):
         return operand.value
     if isinstance(operand, list | tuple | set | dict) or "mapping" in kind.families:
@@ -53,8 +55,8 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
         return operand if operand.tzinfo is None else operand.astimezone(UTC)
     if type(operand) in ADDED and family(operand) in kind.families:
         return operand
-    if type(operand) is int:
-        return operand  # one of more than 64 bits is a sound question: no record equals it
+    if type(operand) is int or (type(operand) is float and operand - operand == 0.0):
+        return operand  # an int of more than 64 bits is a sound question: none equals it
     try:
         _naive_or_open(operand)
     except Unfit as error:

@@ -124,10 +124,10 @@ class Path(Generic[T]):
         return Lookup(self._parts, name, operand, None, self._owner, self._literal)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]  # a condition, not a bool
-        return self.lookup("equals", other)
+        return Lookup(self._parts, "equals", other, None, self._owner, self._literal)
 
     def __ne__(self, other: object) -> Condition:  # type: ignore[override]  # a condition, not a bool
-        return Not(self.lookup("equals", other))
+        return Not(Lookup(self._parts, "equals", other, None, self._owner, self._literal))
 
     def __gt__(self, other: T) -> Condition:
         return Lookup(self._parts, "gt", other, None, self._owner, self._literal)

@@ -7,7 +7,7 @@ lookups into bound conditions, and refuses names and operands that have no meani
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -28,6 +28,7 @@ MOST_KNOWN: Final = 1_000
 
 _PLAIN_TYPES: Final[Mapping[str, type]] = {"number": int, "text": str, "bool": bool}
 _PLAIN_LOOKUPS: Final = frozenset({"equals", "gt", "gte", "lt", "lte"})
+_PLAIN_LISTS: Final = frozenset({list, tuple, set, frozenset})
 
 _Keyword: TypeAlias = tuple[tuple[str, ...], str, "Place", type | None, int]
 """What a keyword means: a path, a lookup, where the path leads, the type of operands that need no
@@ -151,7 +152,8 @@ class Schema:
         self._places: dict[tuple[str, ...], Place] = {}
         self._named: dict[str, Place] = {}
         self.terms: dict[tuple[str, str | None], Any] = {}  # of orders, as they were asked for
-        self.key_place = Place("pk", "", (), key_as_kind(self.key), _OPEN, None, True)
+        kind = key_as_kind(self.key)
+        self.key_place = Place("pk", "", (), kind, _OPEN, None, True, _plain_type(kind))
 
     @property
     def unique(self) -> tuple[Index, ...]:
@@ -180,11 +182,7 @@ class Schema:
         if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
             raise UsageError(f"{asker} takes a list of keys, not {keys!r}")
         given = list(keys)
-        if (
-            self.key.type is not str
-            or set(map(type, given)) != {str}
-            or not (all(given) and all(map(str.isascii, given)))
-        ):  # else nothing has to be asked of them one by one
+        if self.key.type is not str or not (are_plain(given, str) and all(given)):
             given = list(map(self.check_key, given))
         return list(dict.fromkeys(given))
 
@@ -248,10 +246,12 @@ class Schema:
     def _bind_lookup(self, lookup: Lookup) -> Lookup:
         if lookup.place is not None and lookup.owner is self.model:
             return lookup
-        place = self._places.get(lookup.parts) if lookup.owner is self.model else None
-        if place is None:
-            place = self.place_of(lookup.parts, lookup.owner, literal=lookup.literal)
-        return self._lookup(place, lookup.name, lookup.operand, lookup.parts)
+        parts, places = lookup.parts, self._places
+        if lookup.owner is self.model and parts in places:
+            place = places[parts]
+        else:
+            place = self.place_of(parts, lookup.owner, literal=lookup.literal)
+        return self._lookup(place, lookup.name, lookup.operand, parts)
 
     def keyword(self, name: str, operand: Any) -> Lookup:
         """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
@@ -289,6 +289,8 @@ class Schema:
             low, high = operand
             if type(low) is type(high) is place.plain is int:
                 return Lookup(parts, name, operand, place, self.model)
+        if name == "in" and type(operand) in _PLAIN_LISTS and are_plain(operand, place.plain):
+            return Lookup(parts, name, tuple(operand), place, self.model)
         where = f"{self.name}.{place.path}"
         if isinstance(operand, expressions.Node):
             raise OperandInvalid(
@@ -381,6 +383,15 @@ class Schema:
         if part in LOOKUPS:
             hint = "; that is a lookup, which stands last in a condition and nowhere else"
         return UnknownField(f"{self.name} has no member and no lookup {part!r}{whole}{hint}")
+
+
+def are_plain(values: Collection[Any], kind: type | None) -> bool:
+    r"""Tell whether all values, of which there are some, are of a type, and text of it is ASCII.
+
+    >>> are_plain(["a", "b"], str), are_plain([1, True], int), are_plain(["\xe9"], str)
+    (True, False, False)
+    """
+    return set(map(type, values)) == {kind} and (kind is not str or all(map(str.isascii, values)))
 
 
 def _plain_type(kind: Kind) -> type | None:
