@@ -268,6 +268,8 @@ _CASELESS: Final[Mapping[str, Callable[[Any], _Found]]] = {
         Ranges(_values((operand.casefold(),)).ranges, True, False) if type(operand) is str else None
     ),
 }
+WHOLE_LOOKUPS: Final = frozenset(_OF_WHOLE)
+"""What an index of whole values answers."""
 _TABLES: Final = {WHOLE: _OF_WHOLE, MEMBERS: _OF_MEMBERS, CASELESS: _CASELESS}
 
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import conditions
+from pymodels.answering import MOST_POINTS, found_by
 from pymodels.byindex import (
     EVERY,
     NULL,
@@ -32,14 +33,11 @@ from pymodels.expecting import COUNTED, ENTRY, FETCH, PROBE, Candidate, Costs, E
 from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, clause, conjuncts
 from pymodels.planning import Plan, Term, condition_names, split
 from pymodels.schema import Schema
-from pymodels.shortcuts import found_by
 from pymodels.sweeping import sweep
 from pymodels.tables import IndexView
 
 if TYPE_CHECKING:
     from pymodels.tablereading import TableReader
-
-_MOST_RANGES: Final = 1000
 
 
 # --- what can be used -----------------------------------------------------------------------
@@ -91,8 +89,8 @@ def _of_single_fields(native: ByIndex, parts: Sequence[Condition]) -> list[Candi
         if place.field is not None and place.field.options.unique:
             return None
         if place.way in native.paths:
-            fragment = found_by(native, part)  # type: ignore[arg-type]  # it has a place
-            if fragment is None:
+            fragment = found_by(native, part)
+            if type(fragment) is not InIndex:
                 return None
             ways.add(place.way)
             found.append(Candidate(fragment, frozenset((number,))))
@@ -130,7 +128,7 @@ def _by_index(
         here = taken[0][1].ranges
         for _, answer in taken[1:]:
             here = common(here, answer.ranges)
-        if len(prefixes) * len(here) > _MOST_RANGES:
+        if len(prefixes) * len(here) > MOST_POINTS:
             break
         for number, answer in taken:
             (exact if answer.exact else inexact).add(number)

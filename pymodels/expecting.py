@@ -33,13 +33,10 @@ COUNTED: Final = 256
 _COUNTED_SHARE: Final = 64
 """A range is counted up to this part of all records, as reading them would take much longer."""
 
-_SAMPLED: Final = 20_000
+SAMPLED: Final = 20_000
 """The most entries that are gone through once to take a sample of them."""
 
-PLAINLY: Final = 4
-"""How many times as many entries as would be counted a sample has to tell of to be believed."""
-
-_UNKNOWN_SHARE: Final = 8
+UNKNOWN_SHARE: Final = 8
 """What part of all records a long range is thought to be where there is no sample."""
 
 _UNDECIDED: Final = 0.1
@@ -67,8 +64,8 @@ class Ordered(msgspec.Struct, frozen=True):
 
 # --- how many -------------------------------------------------------------------------------
 
-Sample: TypeAlias = tuple[int, list[bytes]]
-"""How many entries an index had, and some of them at even distances."""
+Sample: TypeAlias = tuple[int, int, list[bytes]]
+"""How many entries an index had, how far apart some of them were, and those."""
 
 
 class Expectations:
@@ -126,7 +123,7 @@ class Expectations:
         counted = sum(1 for _ in islice(found, self.counted))
         if counted < self.counted:
             return counted
-        return max(counted, self.records // _UNKNOWN_SHARE)
+        return max(counted, self.records // UNKNOWN_SHARE)
 
     def _in_index(self, fragment: InIndex) -> int:
         table = index_table(self.collection, fragment.index.name)
@@ -143,25 +140,25 @@ class Expectations:
 
     def _between(self, table: str, low: bytes, high: bytes) -> int:
         size = self.view.count(table)
-        is_sampled = size <= _SAMPLED
+        is_sampled = size <= SAMPLED
         most = COUNTED if is_sampled else max(COUNTED, min(self.counted, self.enough))
-        estimated = estimate(self.samples.get(table), size, low, high)
-        if estimated is not None and estimated > PLAINLY * most:
+        sample = self.samples.get(table)
+        estimated = estimate(sample, size, low, high)
+        # Each end may be off by the distance of two samples, and as many may have come or gone.
+        if sample is not None and estimated is not None and estimated > 2 * (most + sample[1]):
             return estimated
         counted = self.view.count_between(table, low, high, most)
         if counted < most:
             return counted
         if not is_sampled:
-            return max(counted, size // _UNKNOWN_SHARE)
+            return max(counted, size // UNKNOWN_SHARE)
         if estimated is None:
             estimated = estimate(self._take_sample(table, size), size, low, high)
         return max(counted, estimated or 0)
 
     def _take_sample(self, table: str, size: int) -> Sample:
         step = max(1, size // 128)
-        entries = self.view.entries(table, None, None, descending=False)
-        taken = (size, [entry for entry, _ in islice(entries, 0, None, step)])
-        self.samples[table] = taken
+        taken = self.samples[table] = (size, step, self.view.sample(table, step))
         return taken
 
 
@@ -170,17 +167,69 @@ def estimate(sample: Sample | None, size: int, low: bytes, high: bytes) -> int |
 
     None without a sample, or if the index has grown or shrunk by more than a fourth since.
 
-    >>> estimate((4, [b"a", b"c", b"e", b"g"]), 5, b"b", b"f")
-    2
+    >>> estimate((8, 2, [b"a", b"c", b"e", b"g"]), 10, b"b", b"f")
+    5
     """
-    if sample is None or abs(sample[0] - size) * 4 > size:
+    if sample is None:
         return None
-    entries = sample[1]
+    was, step, entries = sample
+    if was * 4 > size * 5 or was * 4 < size * 3:
+        return None
     inside = bisect_left(entries, high) - bisect_left(entries, low)
-    return inside * size // max(1, len(entries))
+    return inside * step * size // (was or 1)
 
 
 # --- at what cost ---------------------------------------------------------------------------
+
+
+def is_page_sooner_by_key(stop: int, undecided: int, expected: int, records: int) -> bool:
+    """Tell whether the first records are found sooner if all are gone through in order of keys.
+
+    An index gives its keys in another order, so that all are read before the first record is.
+
+    Args:
+        stop: how many records are asked for.
+        undecided: how many parts of the condition the index does not decide.
+        expected: how many records the index finds.
+        records: how many there are in all.
+
+    >>> is_page_sooner_by_key(10, 1, 2_000, 20_000)
+    False
+    >>> is_page_sooner_by_key(10, 1, 10_000, 20_000)
+    True
+    """
+    if not undecided:
+        return False
+    share = _UNDECIDED**undecided
+    looked, gone_through = stop / share, stop * records / (expected or 1) / share
+    if looked > expected:
+        looked = expected
+    if gone_through > records:
+        gone_through = records
+    return gone_through * SCAN < expected * ENTRY + looked * (FETCH + PROBE)
+
+
+def cost_in_order(
+    size: int, looks: bool, stop: int | None, undecided: int, expected: int, records: int
+) -> float:
+    """Return what it takes to read in an index's order, and no more than is asked for.
+
+    Args:
+        size: how many entries there are to go through.
+        looks: whether they leave parts of the condition to be decided.
+        stop: how many records are asked for, None for all.
+        undecided: how many parts are left by what would otherwise find the records.
+        expected: how many records that would find.
+        records: how many there are in all.
+    """
+    if not looks:
+        return (size if stop is None or size < stop else stop) * (ENTRY + FETCH)
+    looked: float = size
+    if stop is not None and expected:  # as many are read as it takes to find so many
+        reads = stop * records / expected / _UNDECIDED**undecided
+        if reads < size:
+            looked = reads
+    return looked * (ENTRY + FETCH + PROBE)
 
 
 class Costs:
@@ -211,31 +260,22 @@ class Costs:
         return expected * (ENTRY + fetch + looks + self._sort)
 
     def is_found_sooner(self, chosen: Candidate, expected: int) -> bool:
-        """Tell whether a page is full sooner if all records are gone through in order.
-
-        An index gives its keys in another order, so that all are read before the first record is.
-        """
-        left = self._parts - len(chosen.exact)
-        if self._stop is None or not left or not isinstance(chosen.fragment, InIndex | AnyOf):
+        """Tell whether a page is full sooner if all records are gone through in order."""
+        if self._stop is None or not isinstance(chosen.fragment, InIndex | AnyOf):
             return False
-        looked = min(expected, self._stop / _UNDECIDED**left)
-        by_index = expected * ENTRY + looked * (FETCH + PROBE)
-        share = max(expected, 1) / max(self._records, 1) * _UNDECIDED**left
-        return min(self._records, self._stop / share) * SCAN < by_index
+        undecided = self._parts - len(chosen.exact)
+        return is_page_sooner_by_key(self._stop, undecided, expected, self._records)
 
     def in_order(self, one: Ordered, chosen: Candidate, expected: int) -> float:
         """Return what it takes to read in an index's order, and no more than is asked for."""
-        inside = reads = self._expectations.of(one.candidate.fragment)
-        looks = 0.0
-        if len(one.candidate.exact) < self._parts:
-            looks = PROBE
-            if self._stop is not None:  # as many are read as it takes to find so many
-                share = expected / max(1, self._records)
-                share *= _UNDECIDED ** (self._parts - len(chosen.exact))
-                reads = int(self._stop / max(share, 1e-6))
-        elif self._stop is not None:
-            reads = self._stop
-        return min(inside, reads) * (ENTRY + FETCH + looks)
+        return cost_in_order(
+            self._expectations.of(one.candidate.fragment),
+            len(one.candidate.exact) < self._parts,
+            self._stop,
+            self._parts - len(chosen.exact),
+            expected,
+            self._records,
+        )
 
     def swept(self, sweep: Sweep, expected: int) -> int:
         """Return how many records columns are thought to find, of those that might be it."""

@@ -6,11 +6,13 @@ import operator
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import groupby, repeat
+from itertools import chain, groupby, islice, repeat
 from typing import Any, Final
 
+from pymodels.byindex import InIndex
 from pymodels.held import HeldBatch, HeldStorage, HeldView, Table, next_keys
 from pymodels.tables import INDEX, IndexBatch, IndexView, in_chunks
+from pymodels.weighing import Sizes, count_each
 
 _entry_of: Final = operator.itemgetter(0)
 
@@ -91,6 +93,10 @@ class IndexedStorage(HeldStorage):
     def batch(self) -> IndexedBatch:
         return IndexedBatch(self)
 
+    def count_each(self, collection: str, asked: Sequence[InIndex], of_all: bool) -> Sizes | None:
+        # There is nothing to close of a view, and a query that is planned counts each call.
+        return count_each(IndexedView(self), self.samples, collection, asked, of_all)
+
 
 class IndexedView(HeldView, IndexView):
     """The tables and indexes as they are at each moment."""
@@ -98,14 +104,16 @@ class IndexedView(HeldView, IndexView):
     is_snapshot = False
 
     def __init__(self, storage: IndexedStorage) -> None:
-        super().__init__(storage.tables)
+        self._tables = storage.tables
         self._indexes = storage.indexes
         self._changing: AbstractContextManager[Any] = storage.applying
 
     def count(self, table: str) -> int:
-        if table.startswith(INDEX):
-            index = self._indexes.get(table)
-            return 0 if index is None else index.size
+        if table in self._indexes:
+            try:
+                return self._indexes[table].size
+            except KeyError:  # another thread drops it
+                return 0
         found = self._tables.get(table)
         return 0 if found is None else len(found.values)
 
@@ -189,15 +197,27 @@ class IndexedView(HeldView, IndexView):
         return [] if index is None else index.between(low, high)
 
     def count_under(self, table: str, entry: bytes) -> int:
-        index = self._indexes.get(table)
-        return 0 if index is None else len(index.keys.get(entry, ()))
+        try:
+            return len(self._indexes[table].keys[entry])
+        except KeyError:
+            return 0
 
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+    def sample(self, table: str, step: int) -> list[bytes]:
         index = self._indexes.get(table)
         if index is None:
+            return []
+        entries = index.between(None, None)
+        numbers = map(len, map(index.keys.get, entries, repeat(())))
+        return list(islice(chain.from_iterable(map(repeat, entries, numbers)), 0, None, step))
+
+    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+        try:
+            index = self._indexes[table]
+        except KeyError:
             return 0
         order, start, stop = index.span(low, high)
-        entries = order[start : min(stop, start + most)]  # each is of one record at least
+        end = start + most if stop - start > most else stop  # each is of one record at least
+        entries = order[start:end]
         return min(most, sum(map(len, map(index.keys.get, entries, repeat(())))))
 
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
@@ -309,6 +329,9 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
 
     def count_under(self, table: str, entry: bytes) -> int:
         return len(self.under(table, entry))
+
+    def sample(self, table: str, step: int) -> list[bytes]:
+        return IndexView.sample(self, table, step)
 
     def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
         return IndexView.count_between(self, table, low, high, most)

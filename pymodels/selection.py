@@ -9,7 +9,7 @@ import msgspec
 
 from pymodels import conditions
 from pymodels.active import ACTIVE
-from pymodels.conditions import And, Condition, Lookup
+from pymodels.conditions import And, Condition, Lookup, Not, Or
 from pymodels.errors import OperandInvalid, QueryError, ScanRefused, UsageError
 from pymodels.paths import Path
 from pymodels.planning import Pair, Plan, Term, execute
@@ -105,10 +105,13 @@ class Selection(Generic[M]):
         if asked.offset or asked.limit is not None:
             self._refuse_slice("where")
         schema = self._schema
-        if given or len(lookups) != 1:
+        if given or not lookups:
             condition = schema.condition(given, lookups)
         else:
-            condition = schema.keyword(*lookups.popitem())
+            asked_by: tuple[Lookup, ...] = ()
+            for name in lookups:  # noqa: PLC0206 - items() would be one call more
+                asked_by += (schema.keyword(name, lookups[name]),)
+            condition = And(asked_by) if asked_by[1:] else asked_by[0]
         if asked.condition is not conditions.EVERYTHING:
             condition = conditions.both(asked.condition, condition)
         if asked is not schema.everything:
@@ -183,25 +186,23 @@ class Selection(Generic[M]):
         if nulls not in (None, "first", "last"):
             raise UsageError(f'nulls is "first" or "last", not {nulls!r}')
         terms: tuple[Term, ...] = ()
+        known = self._schema.terms
         for field in fields:
-            terms += (self._term(field, nulls),)
+            if type(field) is str and (field, nulls) in known:
+                terms += (known[field, nulls],)
+            else:
+                terms += (self._term(field, nulls),)
         descending = terms[-1].descending if terms else False
         if terms and terms[0].place.is_key and len(terms) == 1:
             terms = ()
-        return self._with(order=terms, descending=descending, unordered=False)
+        other = object.__new__(type(self))
+        other._model, other._schema, other._storage = self._model, self._schema, self._storage
+        other._asked = Asked(
+            asked.condition, terms, descending, False, 0, None, asked.allow_scan, asked.prefetch
+        )
+        return other
 
     def _term(self, field: Any, nulls: str | None) -> Term:
-        if type(field) is not str:
-            return self._new_term(field, nulls)
-        terms = self._schema.terms
-        known: Term | None = terms.get((field, nulls))
-        if known is None:
-            known = self._new_term(field, nulls)
-            if len(terms) < MOST_KNOWN:
-                terms[field, nulls] = known
-        return known
-
-    def _new_term(self, field: Any, nulls: str | None) -> Term:
         descending = False
         if isinstance(field, Path):
             place = self._schema.place_of(field.parts, field.owner, literal=field.literal)
@@ -217,7 +218,10 @@ class Selection(Generic[M]):
                 "among others: order by a field with one value"
             )
         first = (not descending) if nulls is None else nulls == "first"
-        return Term(place, descending, first)
+        term, known = Term(place, descending, first), self._schema.terms
+        if type(field) is str and len(known) < MOST_KNOWN:
+            known[field, nulls] = term
+        return term
 
     def reverse(self) -> Self:
         """Return the same records in exactly the opposite order."""
@@ -245,7 +249,8 @@ class Selection(Generic[M]):
         if start < 0 or (stop is not None and stop < 0):
             raise QueryError("a slice of a query counts from the start: use reverse() for the end")
         length = None if stop is None else stop - start if stop > start else 0
-        offset, limit = self._asked.offset + start, self._asked.limit
+        asked = self._asked
+        offset, limit = asked.offset + start, asked.limit
         if limit is not None:
             left = max(0, limit - start)
             length = left if length is None else min(length, left)
@@ -253,7 +258,19 @@ class Selection(Generic[M]):
             length = None
         if offset > _FARTHEST:
             offset = _FARTHEST
-        return self._with(offset=offset, limit=length)
+        other = object.__new__(type(self))
+        other._model, other._schema, other._storage = self._model, self._schema, self._storage
+        other._asked = Asked(
+            asked.condition,
+            asked.order,
+            asked.descending,
+            asked.unordered,
+            offset,
+            length,
+            asked.allow_scan,
+            asked.prefetch,
+        )
+        return other
 
     # --- relations --------------------------------------------------------------------------
 
@@ -290,8 +307,10 @@ class Selection(Generic[M]):
             **changes,
         }
         condition = asked.condition
-        if condition is not conditions.EVERYTHING:
-            condition = _with_keys(condition)
+        for part in condition.parts if type(condition) is And else (condition,):
+            if type(part) is not Lookup or type(part.operand) not in _NO_QUERIES:
+                condition = _with_keys(condition)
+                break
         storage = self._storage
         target = storage.current if ACTIVE.get() else storage
         plan = target.plan(self._schema, condition, **options)
@@ -358,8 +377,9 @@ class Selection(Generic[M]):
 
 def _with_keys(condition: Condition) -> Condition:
     """Replace queries that stand as operands by the keys that they find."""
-    for part in condition.parts if type(condition) is And else (condition,):
-        if type(part) is not Lookup or type(part.operand) not in _NO_QUERIES:
+    for part in condition.parts if type(condition) is Or else (condition,):
+        inner = part.part if type(part) is Not else part
+        if type(inner) is not Lookup or type(inner.operand) not in _NO_QUERIES:
             break
     else:
         return condition

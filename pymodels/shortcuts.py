@@ -1,8 +1,8 @@
-"""Plans for the simplest questions to an index, where there is nothing to weigh up.
+"""Plans for the commonest questions to an index, made in few calls.
 
 They are what ``choosing.choose`` would come to. Where one part of a condition alone asks about an
-indexed field, and no index has the order, there is no choice; where several do, and each has an
-index of its own, their sizes decide.
+indexed field, and no index has the order, there is no choice. Otherwise sizes decide: of several
+indexes that each find one part, and of what would have to be sorted or gone through in order.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymodels.byindex import EVERY, AllOf, ByIndex, IndexOrder, InIndex, Range, ranges_of, shortened
+from pymodels.answering import found_by
+from pymodels.byindex import EVERY, AllOf, AnyOf, ByIndex, IndexOrder, InIndex, common
 from pymodels.conditions import EVERYTHING, And, Condition, Lookup
-from pymodels.encoding import ENCODERS, FAMILIES, encode, successor
-from pymodels.ordered import LONGEST, OrderedIndex, StoredPath
+from pymodels.expecting import ENTRY, FETCH, PROBE, SORT, cost_in_order, is_page_sooner_by_key
+from pymodels.ordered import OrderedIndex
 from pymodels.planning import Plan, Term, condition_names
 from pymodels.schema import Schema
 from pymodels.weighing import weigh
@@ -22,27 +23,6 @@ if TYPE_CHECKING:
     from pymodels.tablereading import TableReader
 
 _KEYS: Final = ("ascending keys", "descending keys")
-_COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
-_BIG: Final = 1 << 63
-"""No greater int is stored, and those that are less have short entries."""
-_SPANS: Final = {int: FAMILIES["number"], str: FAMILIES["text"]}
-
-
-def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | None:
-    """Return the index and the entry that answer an equality, if there are such."""
-    place = lookup.place
-    if lookup.name != "equals" or place is None or place.is_key:
-        return None
-    try:
-        index = native.alone[place.way]
-    except KeyError:
-        return None
-    operand = lookup.operand
-    try:
-        entry = ENCODERS[type(operand)](operand)
-    except KeyError:
-        entry = encode(operand)
-    return None if len(entry) >= LONGEST else (index, entry)
 
 
 def shortcut(
@@ -58,42 +38,47 @@ def shortcut(
     limit: int | None = None,
     names: frozenset[str] | None = None,
 ) -> Plan | None:
-    """Return the plan where one lookup finds the records, or an index has a page in its order."""
-    rest: Condition = EVERYTHING
+    """Return the plan where it is easily told what finds the records, and in which order."""
+    index: Any = None
+    if order:
+        index = NotImplemented if unordered else _order_of(native, condition, order, descending)
+        if index is NotImplemented:
+            return None
+    parts = condition.parts if type(condition) is And else (condition,)
+    answers = _answers(native, parts)
+    if answers is None:
+        return None
+    each, chosen = answers
     expected: int | None = None
-    fragment: InIndex | AllOf | None
-    native_order: IndexOrder | str | None = None if unordered else _KEYS[descending]
-    if order and condition is not EVERYTHING:
-        if unordered or native.columns:
+    pages = limit is not None and not order and (chosen[1:] != () or None in each)
+    if chosen and (chosen[1:] or pages or index is not None):
+        stop = None if limit is None else offset + limit
+        weighed = _weighed(storage, schema, answers, index, stop, pages=pages)
+        if weighed is None:
             return None
-        for term in order:
-            if term.place.is_key or term.place.way in native.paths:
-                return None
-        native_order = None
-    if type(condition) is Lookup:
-        fragment = found_by(native, condition)
-    elif condition is EVERYTHING:
-        if limit is None or len(order) != 1:
-            return None
-        native_order = _in_order(native, order[0], descending)
-        fragment = None if native_order is None else InIndex(native_order.index, EVERY)
-    elif type(condition) is And and (limit is None or order):
-        fragment, rest, expected = _found_by_indexes(storage, native, schema, condition.parts)
-    else:
-        return None
-    if fragment is None:
-        return None
-    is_finished = rest is EVERYTHING and (unordered or native_order is not None)
+        expected, chosen, index = weighed
+    rest: tuple[Condition, ...] = ()
+    for part, one in zip(parts, each, strict=True):
+        if one not in chosen:
+            rest += (part,)
+    left = EVERYTHING if not rest else And(rest) if rest[1:] else rest[0]
+    native_order: IndexOrder | str | None = None
+    if index is not None:
+        native_order = IndexOrder(index, descending)
+        chosen = chosen or (InIndex(index, EVERY),)
+    elif not order and not unordered:
+        native_order = _KEYS[descending]
+    is_finished = not rest and (unordered or native_order is not None)
     if names is not None:
-        if rest is not EVERYTHING:
-            names |= condition_names(rest)
+        if rest:
+            names |= condition_names(left)
         if native_order is None:
             names |= {term.place.stored for term in order}
     return Plan(
         schema,
         condition,
-        fragment,
-        rest,
+        AllOf(chosen) if chosen[1:] else chosen[0] if chosen else None,
+        left,
         order,
         descending,
         unordered,
@@ -107,109 +92,136 @@ def shortcut(
     )
 
 
-def _in_order(native: ByIndex, term: Term, descending: bool) -> IndexOrder | None:
-    index = native.alone.get(term.place.way)
-    if index is None or term.descending != descending or term.nulls_first is term.descending:
+def _order_of(
+    native: ByIndex, condition: Condition, order: tuple[Term, ...], descending: bool
+) -> Any:
+    """Return the index whose order is asked for, None if Python has to sort.
+
+    ``NotImplemented`` where other indexes, or columns, may have it too.
+    """
+    if native.columns and condition is not EVERYTHING:
+        return NotImplemented
+    if order[1:] or order[0].place.way not in native.alone:
+        for term in order:
+            if term.place.is_key or term.place.way in native.paths:
+                return NotImplemented
+        return NotImplemented if native.columns else None
+    (term,) = order
+    if term.descending != descending or term.nulls_first is term.descending:
+        return NotImplemented
+    way = term.place.way
+    if way in native.several and condition is not EVERYTHING:
+        return NotImplemented
+    return native.alone[way]
+
+
+_Answers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""What finds the records of each part of a condition, None where nothing does; and all of these
+fragments, each once, those that look up single entries before others."""
+
+
+def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
+    """Return what finds the records of each part: of several fragments each is of another index.
+
+    None if that takes a closer look.
+    """
+    if parts[1:] and (native.columns or native.are_partial):
         return None
-    return IndexOrder(index, descending, None)
-
-
-def found_by(native: ByIndex, lookup: Lookup) -> InIndex | None:
-    """Return where an index of one field has exactly the records of a lookup, if one has."""
-    name, place = lookup.name, lookup.place
-    if name == "equals":
-        found = equality(native, lookup)
-        if found is None:
-            return None
-        index, entry = found
-        return InIndex(index, ((entry, entry + b"\0"),), True)
-    # Dates and instants, which lie among each other, have no plain type.
-    if name not in _COMPARED or place is None or place.plain is None or native.columns:
-        return None
-    try:
-        whole = native.alone[place.way]
-    except KeyError:
-        return None
-    between = _plain_range(name, lookup.operand)
-    if between is not None:
-        return InIndex(whole, (between,))
-    asked = ranges_of(whole.parts[0], place, name, lookup.operand)
-    if asked is None or not asked.ranges:
-        return None
-    ranges, wider = shortened(asked.ranges)
-    return None if wider else InIndex(whole, ranges)
-
-
-def _plain_range(name: str, operand: Any) -> Range | None:
-    """Return what ``ranges_of`` does if operands are of the commonest types and not long."""
-    low, high = operand if name == "between" else (operand, operand)
-    kind = type(low)
-    if kind not in _SPANS or type(high) is not kind:
-        return None
-    (start, end), encoder = _SPANS[kind], ENCODERS[kind]
-    if name == "gt":
-        start = successor(encoder(low))
-    elif name in ("gte", "between"):
-        start = encoder(low)
-    if name == "lt":
-        end = encoder(high)
-    elif name in ("lte", "between"):
-        end = successor(encoder(high))
-    if kind is int:
-        is_short = -_BIG < low < _BIG and -_BIG < high < _BIG
-    else:
-        is_short = len(start) <= LONGEST >= len(end)
-    return (start, end) if start < end and is_short else None
-
-
-_Found: TypeAlias = tuple[InIndex | AllOf | None, Condition, int | None]
-"""What finds records, what is left to ask of each, and how many there are if they were counted."""
-
-_NOT_SIMPLE: Final[_Found] = (None, EVERYTHING, None)
-
-
-def _found_by_indexes(
-    storage: TableReader, native: ByIndex, schema: Schema, parts: Sequence[Condition]
-) -> _Found:
-    """Return what finds the records of parts that each ask about another field of their own."""
-    if native.columns or native.are_partial:
-        return _NOT_SIMPLE
-    points: tuple[InIndex, ...] = ()
-    ranges: tuple[InIndex, ...] = ()
-    found: tuple[tuple[Condition, InIndex | None], ...] = ()
-    ways: tuple[StoredPath, ...] = ()
+    each: tuple[Any, ...] = ()
+    by_index: dict[str, InIndex] = {}
+    otherwise: tuple[Any, ...] = ()
+    meets = False
     for part in parts:
-        if type(part) is not Lookup or part.place is None or part.place.is_key:
-            return _NOT_SIMPLE
-        place = part.place
-        if place.field is not None and place.field.options.unique:
-            return _NOT_SIMPLE
-        fragment: InIndex | None = None
-        if place.way in native.paths:
-            if place.way in ways or place.way in native.several:
-                return _NOT_SIMPLE
-            ways += (place.way,)
-            fragment = found_by(native, part)
-            if fragment is None or not fragment.ranges:
-                return _NOT_SIMPLE
-            if fragment.points:
-                points += (fragment,)
-            else:
-                ranges += (fragment,)
-        found += ((part, fragment),)
-    asked = points + ranges
-    if not asked:
-        return _NOT_SIMPLE
-    expected: int | None = None
-    if asked[1:]:
-        sizes = storage.count_each(schema.collection, asked)
-        weighed = None if sizes is None else weigh(sizes, asked)
-        if weighed is None:
-            return _NOT_SIMPLE
-        expected, asked = weighed
-    rest: tuple[Condition, ...] = ()
-    for part, fragment in found:
-        if fragment not in asked:
-            rest += (part,)
-    left = EVERYTHING if not rest else And(rest) if rest[1:] else rest[0]
-    return AllOf(asked) if asked[1:] else asked[0], left, expected
+        one = found_by(native, part)
+        if one is NotImplemented:
+            return None
+        if type(one) is InIndex:
+            if parts[1:] and type(part) is Lookup and one.index.parts[0].path in native.several:
+                return None
+            name = one.index.name
+            if name in by_index:
+                one, meets = _in_both(by_index[name], one), True
+                if one is None:
+                    return None
+            by_index[name] = one
+        elif one is not None:
+            otherwise += (one,)
+        each += (one,)
+    if otherwise:
+        return None if by_index or otherwise[1:] else (each, otherwise)
+    if meets:
+        each = tuple([None if one is None else by_index[one.index.name] for one in each])
+    points: tuple[Any, ...] = ()
+    ranges: tuple[Any, ...] = ()
+    for one in each:
+        if one is None or one in points or one in ranges:
+            continue
+        if one.points:
+            points += (one,)
+        else:
+            ranges += (one,)
+    return each, points + ranges
+
+
+def _in_both(one: InIndex, other: InIndex) -> InIndex | None:
+    """Return what lies in some ranges of an index and in others of it; None if nothing may."""
+    if one.points or other.points:
+        return None
+    ranges = common(one.ranges, other.ranges)
+    return InIndex(one.index, ranges) if ranges else None
+
+
+_Weighed: TypeAlias = tuple[int | None, tuple[Any, ...], OrderedIndex | None]
+"""How many records are found, if they were counted; by which fragments; and in whose order."""
+
+
+def _weighed(
+    storage: TableReader,
+    schema: Schema,
+    answers: _Answers,
+    index: OrderedIndex | None,
+    stop: int | None,
+    *,
+    pages: bool,
+) -> _Weighed | None:
+    """Return what is worth reading of what finds records, and whether the order of *index* is.
+
+    *pages* says that the first of them are asked for in the order of their keys. None where a
+    closer look is worth its time.
+    """
+    each, asked = answers
+    if type(asked[0]) is not InIndex:  # and nothing else is there
+        return None if index is not None or type(asked[0]) is AnyOf else (None, asked, None)
+    if index is asked[0].index and not asked[1:]:
+        return None, asked, index
+    sizes = storage.count_each(schema.collection, asked, pages or index is not None)
+    if sizes is None:
+        return None
+    records, counts = sizes
+    expected, chosen = weigh(sizes, asked) if counts[1:] else (counts[0], asked[:1])
+    if index is not None:
+        size = records
+        there: tuple[Any, ...] = ()
+        for number, one in zip(counts, asked, strict=False):
+            if one.index is index:
+                size, there = number, (one,)
+        undecided = _undecided(each, chosen)
+        looks = not there or _undecided(each, there) > 0
+        cost = cost_in_order(size, looks, stop, undecided, expected, records)
+        if cost > expected * (ENTRY + FETCH + SORT + (PROBE if undecided else 0.0)):
+            return expected, chosen, None
+        return size, there, index
+    if not pages or stop is None or chosen[1:]:
+        return expected, chosen, None
+    if is_page_sooner_by_key(stop, _undecided(each, chosen), expected, records):
+        return records, (), None
+    return expected, chosen, None
+
+
+def _undecided(each: tuple[Any, ...], chosen: tuple[Any, ...]) -> int:
+    """Return how many parts of the condition are to be asked of what is found."""
+    number = 0
+    for one in each:
+        if one not in chosen:
+            number += 1
+    return number

@@ -174,6 +174,11 @@ class IndexView(View, Protocol):
     def count_under(self, table: str, entry: bytes) -> int:
         """Return how many records have this entry."""
 
+    def sample(self, table: str, step: int) -> list[bytes]:
+        """Return the first entry of an index, and each that comes *step* pairs after another."""
+        pairs = self.entries(table, None, None, descending=False)
+        return [entry for entry, _ in itertools.islice(pairs, 0, None, step)]
+
     def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
         """Return how many pairs an index has in a range, or *most* if there are more."""
         return sum(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pymodels.answering import equality
 from pymodels.columns import NOT_NULL, holds_text, texts
 from pymodels.conditions import Lookup
 from pymodels.encoding import decoded_text
@@ -22,7 +23,6 @@ from pymodels.messagepack import MessagePack
 from pymodels.ordered import LONGEST, OrderedIndex
 from pymodels.persistence import load_chunks
 from pymodels.schema import Place, Schema
-from pymodels.shortcuts import equality
 from pymodels.storage import Storage
 from pymodels.tables import View, index_table
 

@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from pymodels.byindex import InIndex
-from pymodels.expecting import COUNTED, ENTRY, FETCH, PLAINLY, PROBE, Sample, estimate
+from pymodels.expecting import (
+    COUNTED,
+    ENTRY,
+    FETCH,
+    PROBE,
+    SAMPLED,
+    UNKNOWN_SHARE,
+    Sample,
+    estimate,
+)
 from pymodels.tables import index_table
 
 _FEW: Final = 8
@@ -19,6 +28,9 @@ _FEW: Final = 8
 
 _WORTH: Final = (FETCH + PROBE) / ENTRY
 """How many entries may be read to spare a record."""
+
+_SEVERAL: Final = 8
+"""So many ranges of an index are counted, as all of them would take longer than it can spare."""
 
 _SIZE: Final = operator.itemgetter(0)
 
@@ -41,7 +53,11 @@ class Counts(Protocol):
 
 
 def count_each(
-    counts: Counts, samples: Mapping[str, Sample], collection: str, asked: Sequence[InIndex]
+    counts: Counts,
+    samples: Mapping[str, Sample],
+    collection: str,
+    asked: Sequence[InIndex],
+    of_all: bool,
 ) -> Sizes | None:
     """Return how many records each of some fragments finds, as far as that can pay.
 
@@ -52,26 +68,39 @@ def count_each(
         counts: what there is to count.
         samples: entries of indexes that were sampled, by table.
         collection: the collection that is asked about.
-        asked: fragments of one range each, those of one entry first.
+        asked: fragments of an index each, those of single entries first.
+        of_all: whether all records are to be counted in any case.
     """
     sizes: tuple[int, ...] = ()
-    records = 0
+    records = counts.count(index_table(collection, asked[0].index.name)) if of_all else 0
     most = COUNTED
     for one in asked:
         table = index_table(collection, one.index.name)
-        ((low, high),) = one.ranges
-        if one.points:
-            size = counts.count_under(table, low)
-        else:
+        ranges = one.ranges[:_SEVERAL]
+        size = 0
+        for low, high in ranges:
+            if one.points:
+                size += counts.count_under(table, low)
+                continue
             estimated: int | None = None
             if table in samples:
-                estimated = estimate(samples[table], counts.count(table), low, high)
-            if estimated is not None and estimated > PLAINLY * most:
-                size = estimated
-            else:
-                size = counts.count_between(table, low, high, most)
-                if size == COUNTED:
-                    return None
+                records = records or counts.count(table)
+                estimated = estimate(samples[table], records, low, high)
+            if estimated is not None and estimated > 2 * (most + samples[table][1]):
+                size += estimated
+                continue
+            number = counts.count_between(table, low, high, most)
+            if number == COUNTED:
+                records = records or counts.count(table)
+                if estimated is None:
+                    if records <= SAMPLED:
+                        return None
+                    estimated = records // UNKNOWN_SHARE
+                if estimated > number:
+                    number = estimated
+            size += number
+        if one.ranges[_SEVERAL:]:
+            size = size * len(one.ranges) // _SEVERAL
         sizes += (size,)
         if size > COUNTED and not records:
             records = counts.count(table)
@@ -83,23 +112,25 @@ def count_each(
     return records, sizes
 
 
-def weigh(sizes: Sizes, asked: Sequence[InIndex]) -> tuple[int, tuple[InIndex, ...]] | None:
+def weigh(sizes: Sizes, asked: tuple[InIndex, ...]) -> tuple[int, tuple[InIndex, ...]]:
     """Return how many records are found at most, and the one or two fragments that find them.
 
-    None where there are so many that to think longer pays. What two indexes of this size find
-    together is seldom worth a third one. The fragments are those of ``count_each``, and *sizes*
-    what that returned.
+    At least two were counted. What two indexes of this size find together is seldom worth a third
+    one. The fragments are those of ``count_each``, and *sizes* what that returned.
     """
     records, counts = sizes
-    counted = sorted(zip(counts, asked, strict=False), key=_SIZE)
-    least, first = counted[0]
-    if least > COUNTED:
-        return None
-    if least <= _FEW or not counted[1:]:
+    if counts[2:]:
+        counted = sorted(zip(counts, asked, strict=False), key=_SIZE)
+        counts, asked = tuple(zip(*counted[:2], strict=True))
+    elif counts[0] > counts[1]:
+        counts, asked = counts[::-1], asked[::-1]
+    least, entries = counts
+    first, second = asked
+    if least <= _FEW or (least > COUNTED and least * (FETCH + ENTRY) > records * FETCH):
         return least, (first,)
-    entries, second = counted[1]
     reading = entries * ENTRY
-    if second.points and reading > least * FETCH:
-        reading = least * FETCH
+    probes = least * (len(second.ranges) if second.ranges[1:] else 1)
+    if second.points and reading > probes * FETCH:
+        reading = probes * FETCH
     spared = least - least * entries / records if records else least
     return least, (first, second) if spared * (FETCH + PROBE) > reading else (first,)

@@ -106,32 +106,76 @@ def test_an_index_that_finds_nothing_decides_alone(parcels: Any) -> None:
     assert found(query) == []
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {"truck": 7, "lane": "left"},
-        {"lane": "right", "truck": 8},
-        {"truck": 7, "weight__lt": 100},
-        {"truck": 7, "weight__between": (1_000, 1_200)},
-        {"lane": "left", "weight__gt": COUNT - 30},
-        {"lane": "left", "weight__gt": 30},
-        {"weight__gt": COUNT - 60, "shelf__lt": 20},
-        {"weight__gt": 60, "shelf__gte": 200},
-    ],
-    ids=repr,
-)
+ASKED: list[dict[str, Any]] = [
+    {"truck": 7, "lane": "left"},
+    {"lane": "right", "truck": 8},
+    {"truck": 7, "weight__lt": 100},
+    {"truck": 7, "weight__between": (1_000, 1_200)},
+    {"lane": "left", "weight__gt": COUNT - 30},
+    {"lane": "left", "weight__gt": 30},
+    {"weight__gt": COUNT - 60, "shelf__lt": 20},
+    {"weight__gt": 60, "shelf__gte": 200},
+    {"truck__in": [7, 8], "lane": "left"},
+    {"truck__in": list(range(10)), "weight__lt": 500},
+    {"weight__gt": 60, "weight__lt": 90, "truck": 7},
+]
+ONE_OR_NONE: list[dict[str, Any]] = [
+    {"truck": 7, "note": "no. 3"},
+    {"lane": "left", "note": "no. 3"},
+    {"weight__gte": 2_500, "note": "no. 3"},
+    {"weight__gte": 2_990, "note": "no. 3"},
+    {"weight__gte": 100, "weight__lt": 900, "note": "no. 3"},
+    {"truck__in": [7, 8, 9], "note": "no. 3"},
+    {"shelf": 7},
+    {"lane": "left"},
+    {"note": "no. 3"},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=repr)
 @pytest.mark.parametrize("times", [1, 2])
 def test_the_same_is_read_as_where_everything_is_weighed(
     parcels: Any, asked: dict[str, Any], times: int
 ) -> None:
-    storage, schema, query = parcels.storage, Parcel.__schema__, parcels.where(**asked)
-    native = storage._native(schema)
-    for _ in range(times):
-        whole = choose(storage, native, schema, query.condition, storage.view)
+    check_plan(parcels.where(**asked), times)
+
+
+@pytest.mark.parametrize("stop", [slice(1), slice(5, 15), slice(200), None], ids=repr)
+@pytest.mark.parametrize("order", [None, "weight", "-lane", "note"])
+@pytest.mark.parametrize("asked", [*ASKED, *ONE_OR_NONE], ids=repr)
+def test_a_page_is_read_as_where_everything_is_weighed(
+    parcels: Any, asked: dict[str, Any], order: str | None, stop: slice | None
+) -> None:
+    query = parcels.where(**asked)
+    if order is not None:
+        query = query.order_by(order)
+    check_plan(query if stop is None else query[stop], 2)
+
+
+def check_plan(query: Any, times: int) -> None:
+    storage, schema, asked = query.storage, Parcel.__schema__, query._asked
+    options = {
+        "order": asked.order,
+        "descending": asked.descending,
+        "offset": asked.offset,
+        "limit": asked.limit,
+    }
+    for _ in range(times):  # the first time nothing is sampled yet
+        whole = choose(
+            storage, storage._native(schema), schema, asked.condition, storage.view, **options
+        )
     quick = query.plan()
     assert repr(quick.native) == repr(whole.native)
-    assert quick.expected == whole.expected
+    assert quick.native_order == whole.native_order
     assert quick.rest == whole.rest
+    assert (quick.skip, quick.most, quick.offset, quick.limit) == (
+        whole.skip,
+        whole.most,
+        whole.offset,
+        whole.limit,
+    )
+    if None not in (quick.expected, whole.expected):
+        assert quick.expected == whole.expected
 
 
 def test_what_another_has_written_is_counted(tmp_path: Path) -> None:

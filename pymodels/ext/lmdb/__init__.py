@@ -207,16 +207,16 @@ class Storage(KeyValueStorage):
         except lmdb.Error as error:
             shared.fail(error)
 
-    def count_each(self, collection: str, asked: Sequence[InIndex]) -> Sizes | None:
+    def count_each(self, collection: str, asked: Sequence[InIndex], of_all: bool) -> Sizes | None:
         shared = self._shared or self._open()
         for one in asked:
             if index_table(collection, one.index.name) not in shared.tables:
-                return super().count_each(collection, asked)
+                return super().count_each(collection, asked, of_all)
         try:
             transaction = shared.handle.begin()
             try:
                 counts = Counting(transaction, shared.tables)
-                return count_each(counts, self.samples, collection, asked)
+                return count_each(counts, self.samples, collection, asked, of_all)
             finally:
                 transaction.abort()  # and its cursors with it
         except lmdb.Error as error:

@@ -259,13 +259,27 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
+    def sample(self, table: str, step: int) -> list[bytes]:
+        handle = self._handle(table)
+        if handle is None:
+            return []
+        try:
+            with self._transaction.cursor(handle) as cursor:
+                entries = cursor.iternext(True, False)
+                return list(itertools.islice(entries, 0, None, step))
+        except lmdb.Error as error:
+            self._shared.fail(error)
+
     def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
         handle = self._handle(table)
         if handle is None:
             return 0
         try:
             with self._transaction.cursor(handle) as cursor:
-                return count_forward(cursor, low, high, most)
+                if not cursor.set_range(low):
+                    return 0
+                entries = cursor.iternext(True, False)
+                return bisect_left(list(itertools.islice(entries, most)), high)
         except lmdb.Error as error:
             self._shared.fail(error)
 
@@ -320,7 +334,10 @@ class Counting(msgspec.Struct, frozen=True):
         return int(cursor.count()) if cursor.set_key(entry) else 0
 
     def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
-        return count_forward(self.transaction.cursor(self.tables[table].handle), low, high, most)
+        cursor = self.transaction.cursor(self.tables[table].handle)
+        if not cursor.set_range(low):
+            return 0
+        return bisect_left(list(itertools.islice(cursor.iternext(True, False), most)), high)
 
 
 def _to(cursor: Any, low: bytes | None) -> bool:
@@ -330,13 +347,6 @@ def _to(cursor: Any, low: bytes | None) -> bool:
     if not cursor.set_range(low[:LONGEST_KEY]):
         return False
     return bool(cursor.key() >= low or cursor.next())
-
-
-def count_forward(cursor: Any, low: bytes, high: bytes, most: int) -> int:
-    """Return how many pairs of an index lie in a range, or *most* if there are more."""
-    if not cursor.set_range(low):
-        return 0
-    return bisect_left(list(itertools.islice(cursor.iternext(True, False), most)), high)
 
 
 def _to_last(cursor: Any, high: bytes | None) -> bool:
