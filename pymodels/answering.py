@@ -55,16 +55,15 @@ def found_by(native: ByIndex, condition: Condition) -> Any:
         return NotImplemented
     if name == "in":
         return _at_points(index, operand)
-    if place.plain is None:  # dates and instants, which lie among each other, have no plain type
-        return NotImplemented
     if name in _COMPARED:
         between = _plain_range(name, operand) or _range(index, place, name, operand)
     elif name == "startswith" and len(operand) < LONGEST // 8:
         low = text_prefix(operand)
         between = (low, successor(low))
+    elif name in WHOLE_LOOKUPS and not (name == "exists" and operand):
+        between = _range(index, place, name, operand)
     else:
-        is_answered = name in WHOLE_LOOKUPS and not (name == "exists" and operand)
-        return NotImplemented if is_answered or place.way in native.several else None
+        return NotImplemented if place.way in native.several else None
     return NotImplemented if between is None else InIndex(index, (between,))
 
 

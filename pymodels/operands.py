@@ -89,7 +89,11 @@ def storable(operand: Any, kind: Kind, path: str) -> Any:
     """Take a value that this place could hold, or None."""
     if operand is None:
         return None
-    operand = plain(operand, kind, path)
+    return _held(plain(operand, kind, path), kind, path)
+
+
+def _held(operand: Any, kind: Kind, path: str) -> Any:
+    """Return a plain operand; refuse it where no value of its family could be."""
     found = family(operand)
     if not kind.is_open and found not in kind.families:
         raise _refuse(
@@ -105,7 +109,7 @@ def sortable(operand: Any, kind: Kind, path: str) -> Any:
     operand = plain(operand, kind, path)
     if family(operand) not in SORTABLE and type(operand) not in ADDED:
         raise _refuse(path, f"{_article(family(operand))} is neither greater nor less than another")
-    return storable(operand, kind, path)
+    return _held(operand, kind, path)
 
 
 def pair(operand: Any, kind: Kind, path: str) -> Any:
