@@ -27,17 +27,34 @@ def count_calls(opener: Callable[[Path], Library]) -> dict[str, float]:
         people = Person.objects(library.storage)
         name = city(0)
 
-        def plan() -> None:
-            people.where(city=name).plan()
+        queries: dict[str, Callable[[], Any]] = {
+            "a query": lambda: people.where(city=name),
+            "a page in order": lambda: people.order_by("age")[:PAGE],
+            "two conditions, an order and a slice": lambda: people.where(
+                Person.age >= 900, active=True
+            ).order_by("-score")[:PAGE],
+            "two indexed conditions": lambda: people.where(age__gte=900, city=name),
+            "a page of two indexed conditions": lambda: people.where(age__gte=900, city=name)[
+                :PAGE
+            ],
+            "a page with a condition on the rest": lambda: people.where(city=name, active=True)[
+                :PAGE
+            ],
+            "a condition in another index's order": lambda: people.where(city=name).order_by("age")[
+                :PAGE
+            ],
+            "one of two values": lambda: people.where(city__in=[name, city(1)]),
+            "one of two conditions": lambda: people.where(
+                (Person.city == name) | (Person.age >= 900)
+            ),
+            "what does not hold": lambda: people.where(~(Person.city == name)),
+            "two bounds": lambda: people.where(age__gte=300, age__lt=310),
+            "what text begins with": lambda: people.where(city__startswith="City 00"),
+            "what no index knows": lambda: people.where(note__icontains="needle", score__lt=0.5),
+        }
 
-        def plan_page() -> None:
-            people.order_by("age")[:PAGE].plan()
-
-        def plan_more() -> None:
-            people.where(Person.age >= 900, active=True).order_by("-score")[:PAGE].plan()
-
-        def plan_both() -> None:
-            people.where(age__gte=900, city=name).plan()
+        def plan(query: Callable[[], Any]) -> None:
+            query().plan()
 
         operations: dict[str, tuple[Callable[[], Any], float]] = {
             "get by key": (partial(library.get, keys), COUNT),
@@ -47,10 +64,10 @@ def count_calls(opener: Callable[[Path], Library]) -> dict[str, float]:
             "values of an indexed field, a value": (library.cities, COUNT // 100),
             "lowest and highest, indexed": (library.ages, 1),
             "build a query": (partial(people.where, city=name), 1),
-            "build and plan a query": (plan, 1),
-            "build and plan a page in order": (plan_page, 1),
-            "build and plan two conditions, an order and a slice": (plan_more, 1),
-            "build and plan two indexed conditions": (plan_both, 1),
+            **{
+                f"build and plan {kind}": (partial(plan, query), 1)
+                for kind, query in queries.items()
+            },
             "substring scan, a record": (partial(library.with_text, "needle"), COUNT),
             "update in a transaction, a record": (partial(library.update, keys), COUNT),
         }

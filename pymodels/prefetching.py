@@ -239,6 +239,9 @@ class LoadedQuery(Query[M]):
     def _with(self, **changes: Any) -> Any:
         return self._query._with(**changes)
 
+    def order_by(self, *fields: str | Path[Any], nulls: str | None = None) -> Any:
+        return self._query.order_by(*fields, nulls=nulls)
+
     def __iter__(self) -> Iterator[M]:
         return iter(self._found)
 
