@@ -49,12 +49,16 @@ def read_record(collection: str, data: bytes) -> CollectionRecord:
 META: Final = "meta"
 
 
+RECORDS: Final = "records:"
+UNIQUE: Final = "unique:"
+
+
 def records_table(collection: str) -> str:
-    return f"records:{collection}"
+    return f"{RECORDS}{collection}"
 
 
 def unique_table(collection: str, index: str) -> str:
-    return f"unique:{_apart(collection)}:{index}"
+    return f"{UNIQUE}{_apart(collection)}:{index}"
 
 
 INDEX: Final = "index:"

@@ -33,6 +33,16 @@ def filled(path: Path) -> Path:
     return fill(path)
 
 
+def test_names_of_another_program_beside_the_tables(filled: Path) -> None:
+    with lmdb.open(str(filled), subdir=False, max_dbs=2) as file:
+        file.open_db(b"theirs")
+        with file.begin(write=True) as transaction:
+            transaction.put(b"\xff", b"no table")
+    with open_file(filled) as storage:
+        assert numbers(storage) == list(range(200))
+        assert "theirs" not in storage.environment.tables
+
+
 # --- paths and permissions ------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -214,6 +215,29 @@ def test_fewer_tables_than_the_file_has(path: Path) -> None:
     fill(path)
     with open_file(path, max_tables=1) as storage, pytest.raises(StorageFull, match="max_tables"):
         storage.check()
+
+
+def test_of_more_tables_than_may_be_open_those_are_opened_that_are_asked_for(path: Path) -> None:
+    with open_file(path) as storage:
+        Town(id=1).save(storage)
+        Setting(pk="a").save(storage)
+        number = storage.native.stat()["entries"]
+    for most in range(2, number + 1):
+        with open_file(path, max_tables=most) as storage:
+            assert Town.objects(storage).count() == 1
+            assert len(storage.environment.tables) <= most
+
+
+def test_a_read_waits_for_no_writer_once_the_file_is_open(filled: Path) -> None:
+    found: list[list[int]] = []
+    with open_file(filled) as storage:
+        reader = Thread(target=lambda: found.append(numbers(storage)))
+        with storage.native.begin(write=True):
+            reader.start()
+            reader.join(10)
+            assert not reader.is_alive()
+        reader.join()
+    assert found == [list(range(200))]
 
 
 def test_a_file_that_another_process_made_larger_than_the_map(path: Path) -> None:

@@ -87,7 +87,7 @@ class Storage(KeyValueStorage):
                 f"durability is one of {', '.join(map(repr, DURABILITIES))}, not {durability!r}"
             )
         super().__init__(name=f"lmdb {os.fspath(path)}", read_only=read_only)
-        self.path = Path(path).absolute()
+        self.path = (path if isinstance(path, Path) else Path(path)).absolute()
         self._options = (read_only, max_tables, max_readers, map_size, durability)
         self._shared: Environment | None = None
         self._lock = threading.Lock()

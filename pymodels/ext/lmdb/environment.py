@@ -16,16 +16,13 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import lmdb
 
-from pymodels.concurrency import waits_for_itself
 from pymodels.errors import (
     StorageBusy,
-    StorageClosed,
     StorageError,
-    StorageFull,
     StorageInvalid,
-    StorageReadOnly,
 )
-from pymodels.tables import INDEX
+from pymodels.ext.lmdb.failures import fail, refuse
+from pymodels.tables import COLUMNS, INDEX, META, RECORDS, UNIQUE
 
 _MAP_SIZE: Final = 1 << 40
 """How much address space is reserved; the file itself grows only as it is written."""
@@ -44,6 +41,12 @@ class Table:
         self.handle = handle
         self.number = number
 
+
+_AT_ONCE: Final = 32
+"""So many tables are opened together with their file."""
+
+_OURS: Final = tuple(name.encode() for name in (META, RECORDS, UNIQUE, INDEX, COLUMNS))
+"""What the names of tables begin with; a name that LMDB cannot hold is told by other bytes."""
 
 _LOOKS: Final = 3
 """How often a file is looked at that is shorter than it should be."""
@@ -77,9 +80,14 @@ class Environment:
         durability: str,
     ) -> None:
         self.durability = durability
-        self.path = path.resolve() if path.is_symlink() else path  # so that all have one lock file
+        found = _look(path)
+        if found is not None and stat.S_ISLNK(found.st_mode):  # so that all have one lock file
+            path, linked = path.resolve(), path
+            found, self.paths = _look(path), {linked}
+        else:
+            self.paths = {path}
+        self.path = path
         self.file = str(self.path)
-        self.paths = {path}  # by which it was opened
         self.identity: Identity = ""
         self.name = name
         self.pid = os.getpid()
@@ -89,7 +97,10 @@ class Environment:
         self.naming = threading.RLock()
         self.tables: dict[str, Table] = {}
         self.cursors: dict[int, Any] = {}
+        self._check_place(found)
         self.handle = self._open(max_tables, max_readers, map_size)
+        self._check_length()
+        self._open_tables(max_tables)
 
     # --- one for each file and process ------------------------------------------------------
 
@@ -97,7 +108,7 @@ class Environment:
     def acquire(cls, path: Path, name: str, read_only: bool, *options: Any) -> Environment:
         """Return the environment of *path*, opened if no storage of this process has done so."""
         with _OPENING:
-            shared = _ENVIRONMENTS.get(_identity(path))
+            shared = _ENVIRONMENTS.get(_identity(path)) if _ENVIRONMENTS else None
             if shared is not None and shared.read_only and not read_only:
                 raise StorageBusy(
                     f"{name} is open for reading only in this process, and a file can be open in "
@@ -110,7 +121,6 @@ class Environment:
                 )
             if shared is None:
                 shared = cls(path, name, read_only, *options)
-                shared.identity = _identity(path)
                 _ENVIRONMENTS[shared.identity] = shared
             shared.users += 1
             shared.paths.add(path)
@@ -134,11 +144,10 @@ class Environment:
     # --- opening ----------------------------------------------------------------------------
 
     def _open(self, max_tables: int, max_readers: int, map_size: int | None) -> lmdb.Environment:
-        self._check_path()
         size = map_size or _MAP_SIZE
         while True:
             try:
-                handle = lmdb.open(
+                return lmdb.open(
                     self.file,
                     map_size=size,
                     subdir=False,
@@ -155,13 +164,12 @@ class Environment:
                 if _is_out_of_memory(error) and map_size is None and size > _SMALLEST_MAP:
                     size //= 2  # the machine limits how much address space a process may have
                     continue
-                self._refuse(error)
-            self._check_length(handle)
-            return handle
+                refuse(self.name, error)
 
-    def _check_path(self) -> None:
+    def _check_place(self, found: os.stat_result | None) -> None:
+        """Refuse a place where no file can be opened; *found* is what is known of it."""
         try:
-            found = self.path.stat()
+            found = found or self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             if not self.path.parent.is_dir():
                 raise StorageError(
@@ -179,47 +187,49 @@ class Environment:
         if self.read_only and found.st_size == 0:
             raise StorageInvalid(f"{self.name} is empty, and read_only=True makes nothing of it")
 
-    def _refuse(self, error: lmdb.Error) -> NoReturn:
-        text = str(error)
-        if isinstance(error, lmdb.InvalidError | lmdb.CorruptedError | lmdb.VersionMismatchError):
-            raise StorageInvalid(
-                f"{self.name} is no LMDB file, or one of another version, or damaged: {text}"
-            ) from error
-        if (
-            isinstance(error, lmdb.ReadonlyError)
-            or "Permission denied" in text
-            or ("Read-only file system" in text)
-        ):
-            raise StorageReadOnly(
-                f"{self.name} cannot be opened for writing: {text}; check the permissions of the "
-                "file and its folder, or open it with read_only=True"
-            ) from error
-        if "already open in this process" in text:
-            raise StorageBusy(
-                f"{self.name} cannot be opened: this process has its file, or the lock file beside "
-                "it, open already, by another name or as it was before somebody deleted or "
-                "replaced it. Close that storage first"
-            ) from error
-        if "No space left" in text:
-            raise StorageFull(f"{self.name}: no space is left on the disk: {text}") from error
-        raise StorageError(f"{self.name} cannot be opened: {text}") from error
-
-    def _check_length(self, handle: lmdb.Environment) -> None:
+    def _check_length(self) -> None:
         """Refuse a file that was cut off: reading beyond its end would kill the process."""
-        self.page_size = handle.stat()["psize"]
-        self.length = needed = length = 0
+        meta = self.handle.stat()
+        self.page_size, self._names = meta["psize"], meta["entries"]
+        needed = 0
         for _ in range(_LOOKS):  # a writer may be just about to fill it up
-            info = handle.info()
+            info = self.handle.info()
             needed = (info["last_pgno"] + 1) * self.page_size
-            length = self.path.stat().st_size
-            if length >= needed or info["last_txnid"] == 0 or self._is_whole():
+            found = _look(self.path)
+            if found is None:
+                self.handle.close()
+                raise StorageError(f"{self.name} was taken away while it was opened")
+            self.identity, self.length = _identity_of(self.path, found), found.st_size
+            if self.length >= needed or info["last_txnid"] == 0 or self._is_whole():
                 return
             time.sleep(0.01)
-        handle.close()
+        self.handle.close()
         raise StorageInvalid(
-            f"{self.name} has {length} bytes, and its own records need {needed}: the file is "
+            f"{self.name} has {self.length} bytes, and its own records need {needed}: the file is "
             "truncated; restore it from a copy"
         )
+
+    def _open_tables(self, most: int) -> None:
+        """Open the tables that there are in one go, as each takes a transaction of its own later.
+
+        Not if they are more than may be open: then those come first that are asked for.
+        """
+        if self.read_only or not 0 < self._names <= min(most, _AT_ONCE):
+            return
+        try:
+            with self.handle.begin(write=True) as transaction:
+                names = list(transaction.cursor().iternext(True, False))
+                made = [
+                    (name.decode(), self.handle.open_db(name, txn=transaction, create=False))
+                    for name in names
+                    if name.startswith(_OURS)
+                ]
+        except lmdb.Error as error:
+            self.handle.close()
+            self.fail(error)
+        for name, handle in made:  # nobody else knows of this environment yet
+            self.opened += 1
+            self.tables[name] = Table(handle, self.opened)
 
     def _is_whole(self) -> bool:
         """Tell of a file that is too short whether all that it lacks are free pages.
@@ -351,53 +361,16 @@ class Environment:
 
     def fail(self, error: lmdb.Error) -> NoReturn:
         """Raise what the driver's error means."""
-        text = str(error)
         if self.pid != os.getpid():
             raise StorageError(
                 f"{self.name}: what was begun before a fork does not go on in the child; begin it "
                 "there"
             ) from error
-        if "same thread" in text:
-            raise waits_for_itself(self.name) from error
-        if isinstance(error, lmdb.MapFullError):
-            raise StorageFull(
-                f"{self.name} has reached its map_size; open it with a larger one. Nothing of this "
-                "batch was written"
-            ) from error
-        if isinstance(error, lmdb.DbsFullError):
-            raise StorageFull(
-                f"{self.name} has more collections and indexes than max_tables allows, or as many "
-                "and no room for another one: open it with a larger max_tables"
-            ) from error
-        if isinstance(error, lmdb.MapResizedError):
-            raise StorageFull(
-                f"{self.name} was made larger by another process than map_size is here: close it, "
-                "and open it with a larger map_size"
-            ) from error
-        if isinstance(error, lmdb.DiskError) or _is_full(text):
-            raise StorageFull(
-                f"{self.name}: the disk is full, or a limit on the size of files is reached "
-                f"({text}). Nothing of this batch was written"
-            ) from error
-        if isinstance(error, lmdb.ReadersFullError):
-            raise StorageBusy(
-                f"{self.name}: too many readers at once; open it with a larger max_readers"
-            ) from error
-        if isinstance(error, lmdb.ReadonlyError):
-            raise StorageReadOnly(f"{self.name} cannot be written: {text}") from error
-        if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
-            raise StorageInvalid(f"{self.name} is damaged: {text}; restore a copy") from error
-        if "closed" in text or "deleted" in text:
-            raise StorageClosed(f"{self.name} was closed while it was used") from error
-        raise StorageError(f"{self.name}: {text}") from error
+        fail(self.name, error)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     return os.strerror(errno.ENOMEM) in str(error) or isinstance(error, lmdb.MemoryError)
-
-
-def _is_full(text: str) -> bool:
-    return any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT))
 
 
 try:
@@ -411,11 +384,23 @@ Identity: TypeAlias = str | tuple[int, int]
 """What is the same by whatever path a file is opened: its device, and its number there."""
 
 
+def _look(path: Path) -> os.stat_result | None:
+    """Return what is at *path*, be it a link; None if nothing is, or nobody may look."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
 def _identity(path: Path) -> Identity:
     try:
         found = path.stat()
     except OSError:
         found = None
+    return _identity_of(path, found)
+
+
+def _identity_of(path: Path, found: os.stat_result | None) -> Identity:
     if found is None or not found.st_ino:  # some file systems have no such numbers
         return os.path.realpath(path)
     return found.st_dev, found.st_ino
