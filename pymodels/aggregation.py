@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Context, Decimal, Overflow
@@ -235,13 +236,17 @@ def grouped(
     """
     marks = [_marks(column) for column in columns]
     rows = marks[0] if len(marks) == 1 else list(zip(*marks, strict=True))
-    firsts = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
-    groups: dict[Any, list[Any]] = {row: [] for row in firsts}
+    groups = defaultdict[Any, list[Any]](list)
     for row, one in zip(rows, counted, strict=True):
         groups[row].append(one)
-    found = [
-        (tuple([column[first] for column in columns]), groups[row]) for row, first in firsts.items()
-    ]
+    if len(columns) == 1 and rows is columns[0]:  # then what is equal looks the same, too
+        found = [((row,), some) for row, some in groups.items()]
+    else:
+        firsts = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
+        found = [
+            (tuple([column[firsts[row]] for column in columns]), some)
+            for row, some in groups.items()
+        ]
     found.sort(key=lambda group: tuple(map(_order_key, group[0])))
     return found
 
