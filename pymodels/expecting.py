@@ -33,7 +33,7 @@ COUNTED: Final = 256
 _COUNTED_SHARE: Final = 64
 """A range is counted up to this part of all records, as reading them would take much longer."""
 
-SAMPLED: Final = 20_000
+SAMPLED: Final = 100_000
 """The most entries that are gone through once to take a sample of them."""
 
 UNKNOWN_SHARE: Final = 8
