@@ -121,11 +121,11 @@ def weigh(sizes: Sizes, asked: tuple[InIndex, ...]) -> tuple[int, tuple[InIndex,
     records, counts = sizes
     if counts[2:]:
         counted = sorted(zip(counts, asked, strict=False), key=_SIZE)
-        counts, asked = tuple(zip(*counted[:2], strict=True))
-    elif counts[0] > counts[1]:
-        counts, asked = counts[::-1], asked[::-1]
-    least, entries = counts
-    first, second = asked
+        (least, first), (entries, second) = counted[:2]
+    else:
+        (least, entries), (first, second) = counts, asked[:2]
+        if least > entries:
+            least, first, entries, second = entries, second, least, first
     if least <= _FEW or (least > COUNTED and least * (FETCH + ENTRY) > records * FETCH):
         return least, (first,)
     reading = entries * ENTRY

@@ -147,7 +147,7 @@ SLICES = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(condition=CONDITIONS, order=ORDERS, page=SLICES)
 def test_the_same_records_in_the_same_order(
     found_in: list[Any], condition: Condition, order: tuple[str, ...], page: slice | None

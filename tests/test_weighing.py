@@ -68,6 +68,24 @@ def test_few_records_are_read_without_a_look_at_another_index(parcels: Any) -> N
     assert found(parcels.where(shelf=7, truck=8)) == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"truck": 7, "shelf": 7, "lane": "left"}, lambda number: number % 1_000 == 7),
+        ({"lane": "left", "shelf": 7, "weight__gt": 60}, lambda number: number in (1_007, 2_007)),
+        ({"shelf": 7, "lane": "left", "truck": 7}, lambda number: number % 1_000 == 7),
+        ({"lane": "left", "truck": 99, "weight__gt": 60}, lambda number: False),
+    ],
+)
+@pytest.mark.parametrize("stop", [None, 1])
+def test_few_records_are_enough_beside_several_others(
+    parcels: Any, asked: dict[str, Any], wanted: Callable[[int], bool], stop: int | None
+) -> None:
+    query = parcels.where(**asked)[:stop]
+    assert read(query) == f"index on {'shelf' if 'shelf' in asked else 'truck'}"
+    assert found(query) == keys(wanted)[:stop]
+
+
 def test_an_index_is_read_beside_another_where_that_spares_more(parcels: Any) -> None:
     query = parcels.where(truck=7, weight__gte=COUNT - 100)
     assert read(query) == "(range of index on weight) and (index on truck)"
