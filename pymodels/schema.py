@@ -20,6 +20,7 @@ from pymodels.keys import KeyKind
 from pymodels.kinds import Kind, Null, Open, Scalar, Union, is_index
 from pymodels.lookups import LOOKUPS, nearest
 from pymodels.values import ARRAYS
+from pymodels.views import place_here
 
 _OPEN: Final = Open()
 
@@ -317,8 +318,7 @@ class Schema:
                 "query asks about the records of one model"
             )
         if owner is not None and owner is not self.model and not literal:
-            schema: Schema = owner.__schema__
-            return schema.place(parts)
+            return place_here(self, owner.__schema__, parts)
         return self.place(parts, literal=literal)
 
     def place_named(self, name: str) -> Place:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from pymodels import Conflict, Field, Model, RecordNotFound, ValidationError
+from pymodels import (
+    Conflict,
+    Field,
+    Model,
+    OperandInvalid,
+    QueryError,
+    RecordNotFound,
+    ValidationError,
+)
 from pymodels.testing.opening import OpensStorage
 from pymodels.testing.people import put_raw
 
@@ -33,6 +42,14 @@ class Task(Note, must_have={"kind": "task"}, must_not_have={"stars__gt": 5}):
 
 class UrgentTask(Task, must_have={"level": 1}):
     """A task on one level, which no model declares."""
+
+
+class Receipt(Model, collection="note", must_have={"kind": "receipt"}):
+    """A note that says otherwise what its stars are."""
+
+    kind: Field[str | None] = Field(default=None)
+    stars: Field[str | None] = Field(default=None)
+    paid: Field[Decimal | None] = Field(default=None)
 
 
 class Elsewhere(Model):
@@ -80,6 +97,25 @@ class ViewTests(OpensStorage):
         assert Note.objects(storage).where(text="changed").count() == 1
         assert Contact.objects(storage).delete() == 2
         assert [one.pk for one in Note.objects(storage)] == ["note", "starred", "urgent"]
+
+    def test_a_condition_on_a_field_of_another_view(self, storage: Any) -> None:
+        self.fill_notes(storage)
+        Receipt(pk="paid", kind="receipt", paid=Decimal("2.5"), stars="7").save(storage)
+        notes = Note.objects(storage)
+        assert [one.pk for one in notes.where(Contact.name == "Ann")] == ["contact"]
+        assert [one.pk for one in notes.where(Contact.name > "Ann")] == ["task"]
+        assert [one.pk for one in notes.where(Task.done == True)] == ["urgent"]  # noqa: E712
+        assert notes.where(kind="task").where(~(Contact.name == "T")).count() == 2
+        assert [one.pk for one in Receipt.objects(storage).where(Note.kind == "receipt")] == [
+            "paid"
+        ]
+        for condition in (Receipt.stars > "1", Receipt.stars == "7"):
+            with pytest.raises(OperandInvalid, match=r"Note\.stars: holds number"):
+                notes.where(condition)
+        with pytest.raises(QueryError, match="does not declare 'paid'"):
+            notes.where(Receipt.paid > Decimal(1))
+        with pytest.raises(QueryError, match="another model"):
+            notes.where(Elsewhere.text == "x")
 
     def test_equalities_are_filled_in(self, storage: Any) -> None:
         task = UrgentTask(pk="t", text="x").save(storage)
