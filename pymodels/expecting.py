@@ -30,7 +30,7 @@ as proportions."""
 COUNTED: Final = 256
 """How many entries are always counted before their number is estimated."""
 
-_COUNTED_SHARE: Final = 64
+COUNTED_SHARE: Final = 64
 """A range is counted up to this part of all records, as reading them would take much longer."""
 
 SAMPLED: Final = 100_000
@@ -77,7 +77,7 @@ class Expectations:
         self.collection = collection = schema.collection
         self.samples: dict[str, Sample] = storage.samples
         self.records = view.count(records_table(collection))
-        self.counted = max(COUNTED, self.records // _COUNTED_SHARE)
+        self.counted = max(COUNTED, self.records // COUNTED_SHARE)
         self.enough = self.counted
         self._known: dict[int, tuple[Any, int]] = {}
 

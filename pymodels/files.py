@@ -29,9 +29,10 @@ _HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 def checked_path(path: Any) -> str:
     """Return a setting that names a file as text, or raise ``SettingsError``."""
     if isinstance(path, str | os.PathLike):
-        name = os.fsdecode(path)
-        if name and "\0" not in name:
-            return name
+        with suppress(UnicodeError):  # a lone surrogate, which no name of a file has
+            name = os.fsdecode(path)
+            if name and b"\0" not in os.fsencode(name):
+                return name
     raise SettingsError(f"path is the name of a file, not {path!r}")
 
 

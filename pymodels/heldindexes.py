@@ -93,9 +93,11 @@ class IndexedStorage(HeldStorage):
     def batch(self) -> IndexedBatch:
         return IndexedBatch(self)
 
-    def count_each(self, collection: str, asked: Sequence[InIndex], of_all: bool) -> Sizes | None:
+    def count_each(
+        self, collection: str, asked: Sequence[InIndex], of_records: bool
+    ) -> Sizes | None:
         # There is nothing to close of a view, and a query that is planned counts each call.
-        return count_each(IndexedView(self), self.samples, collection, asked, of_all)
+        return count_each(IndexedView(self), self.samples, collection, asked, of_records)
 
 
 class IndexedView(HeldView, IndexView):

@@ -38,7 +38,7 @@ def plain(operand: Any, kind: Kind, path: str) -> Any:
     if type(operand) is str and operand.isascii():
         return operand  # the commonest operand, and nothing can be wrong with it
     if isinstance(operand, Enum):
-        return operand.value
+        return plain(operand.value, kind, path)
     if isinstance(operand, list | tuple | set | dict) or "mapping" in kind.families:
         try:
             kind.check(operand)

@@ -185,10 +185,12 @@ class TableReader(UnplannedReader):
             native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
         return native
 
-    def count_each(self, collection: str, asked: Sequence[InIndex], of_all: bool) -> Sizes | None:
+    def count_each(
+        self, collection: str, asked: Sequence[InIndex], of_records: bool
+    ) -> Sizes | None:
         """Return what ``weighing.count_each`` does of the state of this moment."""
         with self._index_view() as view:
-            return count_each(view, self.samples, collection, asked, of_all)
+            return count_each(view, self.samples, collection, asked, of_records)
 
     def count(self, plan: Plan) -> int:
         if plan.offset or plan.limit is not None or not plan.exact:

@@ -1,7 +1,6 @@
 """Which of several indexes to read, where each has exactly the records of one part of a condition.
 
-Nothing else is asked then, so that their sizes decide. ``choosing`` comes to the same, and weighs
-up all the rest.
+Their sizes decide then. ``choosing`` comes to the same, and weighs up all the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from pymodels.byindex import InIndex
 from pymodels.expecting import (
     COUNTED,
+    COUNTED_SHARE,
     ENTRY,
     FETCH,
     PROBE,
@@ -36,7 +36,7 @@ _SIZE: Final = operator.itemgetter(0)
 
 
 Sizes: TypeAlias = tuple[int, tuple[int, ...]]
-"""How many records there are, where one of the sizes is large (else 0), and the sizes."""
+"""How many records there are, 0 if nobody had to know, and the sizes."""
 
 
 class Counts(Protocol):
@@ -57,23 +57,23 @@ def count_each(
     samples: Mapping[str, Sample],
     collection: str,
     asked: Sequence[InIndex],
-    of_all: bool,
+    of_records: bool,
 ) -> Sizes | None:
     """Return how many records each of some fragments finds, as far as that can pay.
 
     Those after one that finds few are left out, and of what is not worth reading beside another one
-    nobody counts all. None if a range is too long for its end to be seen from here.
+    nobody counts all. None if a sample has to be taken first.
 
     Args:
         counts: what there is to count.
         samples: entries of indexes that were sampled, by table.
         collection: the collection that is asked about.
         asked: fragments of an index each, those of single entries first.
-        of_all: whether all records are to be counted in any case.
+        of_records: whether to tell how many records there are in any case.
     """
     sizes: tuple[int, ...] = ()
-    records = counts.count(index_table(collection, asked[0].index.name)) if of_all else 0
-    most = COUNTED
+    records = counts.count(index_table(collection, asked[0].index.name)) if of_records else 0
+    most, worth = COUNTED, None
     for one in asked:
         table = index_table(collection, one.index.name)
         ranges = one.ranges[:_SEVERAL]
@@ -92,10 +92,10 @@ def count_each(
             number = counts.count_between(table, low, high, most)
             if number == COUNTED:
                 records = records or counts.count(table)
+                if estimated is None and records <= SAMPLED:
+                    return None
                 if estimated is None:
-                    if records <= SAMPLED:
-                        return None
-                    estimated = records // UNKNOWN_SHARE
+                    number, estimated = _of_long(counts, table, low, high, records, worth)
                 if estimated > number:
                     number = estimated
             size += number
@@ -106,10 +106,25 @@ def count_each(
             records = counts.count(table)
         if size <= _FEW:
             break
-        worth = int(size * _WORTH) + 1
-        if worth < most:
-            most = worth
+        if worth is None or size * _WORTH < worth:
+            worth = int(size * _WORTH) + 1
+            if worth < most:
+                most = worth
     return records, sizes
+
+
+def _of_long(
+    counts: Counts, table: str, low: bytes, high: bytes, records: int, worth: int | None
+) -> tuple[int, int]:
+    """Count a range of an index that is too long for a sample, and say how much it holds at least.
+
+    *worth* is how many entries may be read to spare what another index finds, None without one.
+    """
+    most = records // COUNTED_SHARE
+    if worth is not None and worth < most:
+        most = worth
+    number = counts.count_between(table, low, high, most)
+    return number, number if number < most else records // UNKNOWN_SHARE
 
 
 def weigh(sizes: Sizes, asked: tuple[InIndex, ...]) -> tuple[int, tuple[InIndex, ...]]:

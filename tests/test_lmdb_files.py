@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import lmdb
@@ -18,7 +19,7 @@ from pymodels import (
     get_storage,
 )
 from pymodels.testing.people import Account, Setting, Town
-from pymodels.testing.running import in_child
+from pymodels.testing.running import Child, Signal, in_child
 from tests.lmdb_files import fill, numbers, open_file
 from tests.privileges import without_privileges
 
@@ -34,13 +35,46 @@ def filled(path: Path) -> Path:
 
 
 def test_names_of_another_program_beside_the_tables(filled: Path) -> None:
-    with lmdb.open(str(filled), subdir=False, max_dbs=2) as file:
-        file.open_db(b"theirs")
+    with lmdb.open(str(filled), subdir=False, max_dbs=4) as file:
+        for table in (b"theirs", b"meta\xff", b"records:\xff"):
+            file.open_db(table)
         with file.begin(write=True) as transaction:
-            transaction.put(b"\xff", b"no table")
+            for key in (b"\xff", b"metadata", b"index:x", b"records:", b"meta\0x"):
+                transaction.put(key, b"no table")
     with open_file(filled) as storage:
         assert numbers(storage) == list(range(200))
-        assert "theirs" not in storage.environment.tables
+        known = storage.environment.tables.keys()
+        assert known >= {"meta", "records:town"}
+        assert not known & {"theirs", "metadata", "index:x", "records:"}
+
+
+def test_another_file_is_opened_while_one_waits_for_a_writer(filled: Path, tmp_path: Path) -> None:
+    begun, done = Signal(), Signal()
+
+    def write() -> None:
+        with open_file(filled) as storage, storage.native.begin(write=True):
+            begun.give()
+            done.wait()
+
+    found: list[list[int]] = []
+
+    def wait() -> None:
+        with open_file(filled) as storage:
+            found.append(numbers(storage))
+
+    child = Child(write)
+    begun.wait()
+    waiting = Thread(target=wait)
+    waiting.start()
+    waiting.join(0.2)
+    with open_file(tmp_path / "another.lmdb") as storage:
+        Town(id=1).save(storage)
+        assert numbers(storage) == [1]
+    assert not found
+    done.give()
+    child.result()
+    waiting.join(10)
+    assert found == [list(range(200))]
 
 
 # --- paths and permissions ------------------------------------------------------------------
@@ -63,7 +97,13 @@ def test_a_file_as_parent(path: Path) -> None:
         open_file(path / "records.lmdb")
 
 
-@pytest.mark.parametrize("wrong", ["", None, 7, b"x"])
+def test_a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+    with pytest.raises(StorageError, match="leads to itself"):
+        open_file(path)
+
+
+@pytest.mark.parametrize("wrong", ["", None, 7, b"x", "\ud800"])
 def test_a_path_that_is_no_path(wrong: Any) -> None:
     with pytest.raises(SettingsError, match="path"):
         open_file(wrong)

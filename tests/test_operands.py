@@ -1,7 +1,9 @@
 """Operands that a field or lookup cannot take are refused when the query is built."""
 
+import math
 import re
 from datetime import UTC, date, datetime
+from enum import Enum
 
 import pytest
 
@@ -121,3 +123,21 @@ def test_operands_that_the_field_or_lookup_cannot_take(people, keyword, operand,
 )
 def test_sound_questions_are_not_refused(people, build):
     build(people)
+
+
+class Odd(Enum):
+    """Members whose values no record can hold."""
+
+    NOT_A_NUMBER = math.nan
+    ENDLESS = math.inf
+    BROKEN = "\ud800"
+    STRANGE = frozenset({1})
+
+
+@pytest.mark.parametrize("lookup", ["equals", "in", "gt", "gte", "lt", "lte", "between"])
+@pytest.mark.parametrize("member", Odd)
+@pytest.mark.parametrize("field", ["name", "age", "anything"])
+def test_the_value_of_a_member_is_checked_as_any_other(people, lookup, member, field):
+    operand = {"in": [member], "between": (member, member)}.get(lookup, member)
+    with pytest.raises(OperandInvalid):
+        people.where(**{f"{field}__{lookup}": operand})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pymodels import Field, Model, get_storage
+from pymodels import Field, Model, expecting, get_storage, weighing
 from pymodels.choosing import choose
 
 COUNT = 3_000
@@ -168,6 +168,37 @@ def test_a_page_is_read_as_where_everything_is_weighed(
     if order is not None:
         query = query.order_by(order)
     check_plan(query if stop is None else query[stop], 2)
+
+
+@pytest.mark.parametrize("stop", [slice(5), slice(400), None], ids=repr)
+@pytest.mark.parametrize("order", [None, "weight", "note"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *ASKED,
+        *ONE_OR_NONE,
+        {"weight__between": (100, 140), "shelf__gt": 10},
+        {"weight__between": (100, 200), "shelf__gt": 10},
+        {"weight__between": (100, 400), "note": "no. 3"},
+    ],
+    ids=repr,
+)
+def test_the_same_is_read_where_indexes_are_too_long_for_samples(
+    parcels: Any,
+    asked: dict[str, Any],
+    order: str | None,
+    stop: slice | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (expecting, weighing):
+        monkeypatch.setattr(module, "SAMPLED", 100)
+        monkeypatch.setattr(module, "COUNTED", 32)
+        monkeypatch.setattr(module, "COUNTED_SHARE", 20)
+    query = parcels.where(**asked)
+    if order is not None:
+        query = query.order_by(order)
+    check_plan(query if stop is None else query[stop], 1)
+    assert not parcels.storage.samples
 
 
 def check_plan(query: Any, times: int) -> None:

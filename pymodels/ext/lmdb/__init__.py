@@ -100,6 +100,7 @@ class Storage(KeyValueStorage):
             if self._shared is None:
                 shared = Environment.acquire(self.path, self.name, *self._options)
                 try:
+                    shared.open_tables()
                     with Snapshot(shared) as view:
                         self.check_format(view.get(META, b"format"))
                 except BaseException:
@@ -207,16 +208,18 @@ class Storage(KeyValueStorage):
         except lmdb.Error as error:
             shared.fail(error)
 
-    def count_each(self, collection: str, asked: Sequence[InIndex], of_all: bool) -> Sizes | None:
+    def count_each(
+        self, collection: str, asked: Sequence[InIndex], of_records: bool
+    ) -> Sizes | None:
         shared = self._shared or self._open()
         for one in asked:
             if index_table(collection, one.index.name) not in shared.tables:
-                return super().count_each(collection, asked, of_all)
+                return super().count_each(collection, asked, of_records)
         try:
             transaction = shared.handle.begin()
             try:
                 counts = Counting(transaction, shared.tables)
-                return count_each(counts, self.samples, collection, asked, of_all)
+                return count_each(counts, self.samples, collection, asked, of_records)
             finally:
                 transaction.abort()  # and its cursors with it
         except lmdb.Error as error:

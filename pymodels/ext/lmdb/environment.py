@@ -45,8 +45,9 @@ class Table:
 _AT_ONCE: Final = 32
 """So many tables are opened together with their file."""
 
-_OURS: Final = tuple(name.encode() for name in (META, RECORDS, UNIQUE, INDEX, COLUMNS))
-"""What the names of tables begin with; a name that LMDB cannot hold is told by other bytes."""
+_OURS: Final = frozenset({META.encode()})
+_PREFIXES: Final = tuple(prefix.encode() for prefix in (RECORDS, UNIQUE, INDEX, COLUMNS))
+"""What the names of tables are, or begin with, where LMDB can hold them as they are."""
 
 _LOOKS: Final = 3
 """How often a file is looked at that is shorter than it should be."""
@@ -82,7 +83,7 @@ class Environment:
         self.durability = durability
         found = _look(path)
         if found is not None and stat.S_ISLNK(found.st_mode):  # so that all have one lock file
-            path, linked = path.resolve(), path
+            path, linked = _resolved(path, name), path
             found, self.paths = _look(path), {linked}
         else:
             self.paths = {path}
@@ -97,10 +98,15 @@ class Environment:
         self.naming = threading.RLock()
         self.tables: dict[str, Table] = {}
         self.cursors: dict[int, Any] = {}
+        self._most_tables: int | None = max_tables
+        self._opening = threading.Lock()
         self._check_place(found)
         self.handle = self._open(max_tables, max_readers, map_size)
-        self._check_length()
-        self._open_tables(max_tables)
+        try:
+            self._check_length()
+        except BaseException:
+            self.handle.close()
+            raise
 
     # --- one for each file and process ------------------------------------------------------
 
@@ -195,41 +201,48 @@ class Environment:
         for _ in range(_LOOKS):  # a writer may be just about to fill it up
             info = self.handle.info()
             needed = (info["last_pgno"] + 1) * self.page_size
-            found = _look(self.path)
-            if found is None:
-                self.handle.close()
-                raise StorageError(f"{self.name} was taken away while it was opened")
+            try:
+                found = self.path.stat()
+            except OSError as error:
+                raise StorageError(f"{self.name} was taken away while it was opened") from error
             self.identity, self.length = _identity_of(self.path, found), found.st_size
             if self.length >= needed or info["last_txnid"] == 0 or self._is_whole():
                 return
             time.sleep(0.01)
-        self.handle.close()
         raise StorageInvalid(
             f"{self.name} has {self.length} bytes, and its own records need {needed}: the file is "
             "truncated; restore it from a copy"
         )
 
-    def _open_tables(self, most: int) -> None:
+    def open_tables(self) -> None:
         """Open the tables that there are in one go, as each takes a transaction of its own later.
 
-        Not if they are more than may be open: then those come first that are asked for.
+        Not if they are more than may be open: then those come first that are asked for. This waits
+        for whoever writes to the file, and is done once.
         """
-        if self.read_only or not 0 < self._names <= min(most, _AT_ONCE):
-            return
+        with self._opening:
+            most, self._most_tables = self._most_tables, None
+            if most is None or self.read_only or not 0 < self._names <= min(most, _AT_ONCE):
+                return
+            try:
+                with self.handle.begin(write=True) as transaction:
+                    names = list(transaction.cursor().iternext(True, False))
+                    made = [(name, self._table_of(name, transaction)) for name in names]
+            except lmdb.Error as error:
+                self.fail(error)
+        for name, handle in made:
+            if handle is not None:
+                self.keep_table(name.decode(), handle)
+
+    def _table_of(self, name: bytes, transaction: Any) -> Any | None:
+        """Return the handle of a table of ours, None for what another program has in the file."""
+        if name not in _OURS and not name.startswith(_PREFIXES):
+            return None
         try:
-            with self.handle.begin(write=True) as transaction:
-                names = list(transaction.cursor().iternext(True, False))
-                made = [
-                    (name.decode(), self.handle.open_db(name, txn=transaction, create=False))
-                    for name in names
-                    if name.startswith(_OURS)
-                ]
-        except lmdb.Error as error:
-            self.handle.close()
-            self.fail(error)
-        for name, handle in made:  # nobody else knows of this environment yet
-            self.opened += 1
-            self.tables[name] = Table(handle, self.opened)
+            name.decode()
+            return self.handle.open_db(name, txn=transaction, create=False)
+        except (UnicodeDecodeError, lmdb.IncompatibleError, lmdb.NotFoundError):
+            return None
 
     def _is_whole(self) -> bool:
         """Tell of a file that is too short whether all that it lacks are free pages.
@@ -390,6 +403,13 @@ def _look(path: Path) -> os.stat_result | None:
         return os.lstat(path)
     except OSError:
         return None
+
+
+def _resolved(path: Path, name: str) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
+        raise StorageError(f"{name} is a link that leads to itself") from error
 
 
 def _identity(path: Path) -> Identity:

@@ -275,11 +275,8 @@ class Snapshot(IndexView):
         if handle is None:
             return 0
         try:
-            with self._transaction.cursor(handle) as cursor:
-                if not cursor.set_range(low):
-                    return 0
-                entries = cursor.iternext(True, False)
-                return bisect_left(list(itertools.islice(entries, most)), high)
+            counting = Counting(self._transaction, self._shared.tables)
+            return counting.count_between(table, low, high, most)
         except lmdb.Error as error:
             self._shared.fail(error)
 
