@@ -197,7 +197,7 @@ def equalities(options: Mapping[str, Any]) -> dict[str, Any]:
     given = options.get("must_have")
     if not isinstance(given, Mapping):
         return {}
-    return {name: value for name, value in given.items() if "__" not in name}
+    return {name: value for name, value in given.items() if "__" not in str(name)}
 
 
 def _collection_name(name: str) -> str:
@@ -238,6 +238,8 @@ def _option_condition(schema: Schema, given: Any) -> list[conditions.Condition]:
     if isinstance(given, Mapping):
         result: list[conditions.Condition] = []
         for name, operand in given.items():
+            if not isinstance(name, str):
+                raise QueryError(f"a lookup is named as in 'age__gte', not {name!r}")
             first = name.split("__")[0]
             if first in schema.fields or first in ("pk", schema.key_name):
                 result.append(schema.keyword(name, operand))

@@ -5,6 +5,7 @@ Each check takes a value and raises ``Unfit`` with the reason, or returns nothin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -50,6 +51,8 @@ def shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # Python writes no int of more than some thousands of digits
         return "(too long to be shown)"
+    except RecursionError:
+        return "(nested too deeply to be shown)"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -77,6 +80,10 @@ def check_text(value: Any) -> None:
             value.encode()
         except UnicodeEncodeError as error:
             raise Unfit(f"text with a lone surrogate at position {error.start}") from None
+
+
+UNNAMEABLE: Final = re.compile(r'[\\"\x00-\x1f]')
+"""What no field of a ``msgspec.Struct`` can have in its stored name."""
 
 
 def is_unicode(text: str) -> bool:

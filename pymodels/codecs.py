@@ -12,9 +12,10 @@ import msgspec
 
 from pymodels.changes import Patch, StoredPath
 from pymodels.errors import RecordInvalid, ValidationError
-from pymodels.expressions import Operation
+from pymodels.expressions import ListChange, Operation, changed_members
 from pymodels.kinds import Kind
 from pymodels.schema import FieldInfo, Schema
+from pymodels.values import order_key
 
 Raw = msgspec.Raw
 
@@ -110,6 +111,35 @@ def check_result(patch: Patch, info: FieldInfo, operation: Operation, value: Any
     problem = info.problem(value)
     if problem:
         raise unfit_result(patch, info, operation, problem)
+
+
+def changed_open(patch: Patch, info: FieldInfo, change: ListChange, held: Any) -> Any:
+    """Return what becomes of the list or set that a field without declared members holds.
+
+    Raises ``ValidationError`` if it holds something else, or would be a set of what changes.
+    """
+    if not isinstance(held, list | set):
+        raise _unfit(
+            patch, info, f"{change!r} needs a list or a set, and finds {type(held).__name__}"
+        )
+    after = changed_members(change, list(held), _as_it_is, order_key)
+    if not isinstance(held, set):
+        return after
+    try:
+        return set(after)
+    except TypeError:
+        problem = f"{change!r} adds what no set can have: a list, a set or a mapping"
+        raise _unfit(patch, info, problem) from None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _unfit(patch: Patch, info: FieldInfo, problem: str) -> ValidationError:
+    return ValidationError(
+        f"{patch.schema.name} {patch.key!r}.{info.name}: {problem}", [(info.name, problem)]
+    )
 
 
 def unfit_result(

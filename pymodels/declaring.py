@@ -69,6 +69,7 @@ class ModelMeta(_StructMeta):
                 return root
             frame = sys._getframe(1)
             local = frame.f_locals if frame.f_locals is not frame.f_globals else None
+            namespace.setdefault("__module__", frame.f_globals.get("__name__", "builtins"))
             declared = Declared(namespace["__module__"], frame.f_globals, local)
             _read(name, bases, namespace, options, declared)
             # Each model has a metaclass of its own, with a property a field: Person.age is a path,

@@ -24,7 +24,7 @@ from typing import (
     overload,
 )
 
-from pymodels.checks import is_unicode
+from pymodels.checks import UNNAMEABLE, is_unicode
 from pymodels.errors import ModelError
 from pymodels.lookups import nearest
 
@@ -67,7 +67,12 @@ OnDelete: TypeAlias = Literal["nothing", "refuse", "clear", "cascade"]
 
 
 def _inner(item: Any) -> Any:
-    return ForwardRef(item) if isinstance(item, str) else item
+    if not isinstance(item, str):
+        return item
+    try:
+        return ForwardRef(item)
+    except (SyntaxError, IndexError):  # of nothing at all it is the latter
+        raise ModelError(f"{item!r} is not the name of a type") from None
 
 
 class Field(Generic[T]):
@@ -219,6 +224,11 @@ class FieldOptions:
             raise ModelError(f"default_factory must be callable, not {default_factory!r}")
         if name is not None and (not isinstance(name, str) or not name or not is_unicode(name)):
             raise ModelError(f"the stored name of a field is text, not {name!r}")
+        if name is not None and UNNAMEABLE.search(name):
+            raise ModelError(
+                f"the stored name of a field has no quotation marks, backslashes and control "
+                f"characters, as {name!r} has"
+            )
         validators = (
             tuple(validators)
             if isinstance(validators, Iterable) and not callable(validators)

@@ -94,6 +94,10 @@ def open_storage(settings: Mapping[str, Any]) -> Storage:
 
 
 def _backend(backend: str) -> Any:
+    if backend.startswith("."):
+        raise UnknownBackend(
+            f"{backend!r} is no whole path of a module, such as '{_HERE}.lmdb'. {_known()}"
+        )
     try:
         module = importlib.import_module(backend)
     except ModuleNotFoundError as error:

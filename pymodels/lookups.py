@@ -91,7 +91,7 @@ def lookup(
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint at the names nearest to *name*, or nothing if none is near."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

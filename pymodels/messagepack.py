@@ -15,9 +15,17 @@ from uuid import UUID
 import msgspec
 
 from pymodels.changes import Patch, StoredPath
-from pymodels.codecs import Codec, Remake, check_result, fitted, reason_of, unfit_result
+from pymodels.checks import UNNAMEABLE
+from pymodels.codecs import (
+    Codec,
+    Remake,
+    changed_open,
+    check_result,
+    fitted,
+    reason_of,
+    unfit_result,
+)
 from pymodels.comparing import Compare, comparison, is_comparable, remaker
-from pymodels.errors import ValidationError
 from pymodels.expressions import ListChange, changed_members, evaluate
 from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in
 from pymodels.references import keys_in
@@ -140,6 +148,8 @@ class MessagePack(Codec):
 
     def fields_decoder(self, types: Mapping[str, Any]) -> Callable[[bytes], Any]:
         """Return a function from a record to an object with the given fields, as ``probe`` does."""
+        if any(map(UNNAMEABLE.search, types)):
+            return self._unnamed_decoder(types)
         shape = msgspec.defstruct(
             "Probe",
             [
@@ -150,6 +160,27 @@ class MessagePack(Codec):
             gc=False,
         )
         return msgspec.msgpack.Decoder(shape, ext_hook=self.untag).decode
+
+    def _unnamed_decoder(self, types: Mapping[str, Any]) -> Callable[[bytes], Any]:
+        """Return what ``fields_decoder`` does of fields whose names no class can have."""
+        numbers = [f"f{number}" for number, _ in enumerate(types)]
+        shape = msgspec.defstruct("Probe", numbers)
+        split = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+        decoders = {
+            name: msgspec.msgpack.Decoder(annotation | None, ext_hook=self.untag).decode
+            for name, annotation in types.items()
+        }
+
+        def decode(stored: bytes) -> Any:
+            found = split(stored)
+            return shape(
+                *[
+                    decode(found[name]) if name in found else ABSENT
+                    for name, decode in decoders.items()
+                ]
+            )
+
+        return decode
 
     def raw_fields(self, names: Iterable[str]) -> Callable[[bytes], Any]:
         """Return a function from a record to some of its fields as bytes, to be compared."""
@@ -351,15 +382,8 @@ class MessagePack(Codec):
             members = []
         elif array is not None:
             members = msgspec.msgpack.decode(cast(Raw, held), type=list[Raw])
-        elif not isinstance(members, list | set):
-            problem = f"{change!r} needs a list or a set, and finds {type(members).__name__}"
-            raise ValidationError(
-                f"{patch.schema.name} {patch.key!r}.{info.name}: {problem}", [(info.name, problem)]
-            )
         if array is None:
-            after: Any = changed_members(change, list(members), _as_it_is, order_key)
-            after = set(after) if isinstance(members, set) else after
-            return self.stored_value(info.kind, after)
+            return self.stored_value(info.kind, changed_open(patch, info, change, members))
         item = array.item
 
         def neutral(member: Raw) -> Any:
@@ -379,10 +403,6 @@ class MessagePack(Codec):
         except msgspec.ValidationError as error:  # a constraint of the field, on its length
             raise unfit_result(patch, info, change, reason_of(error)) from None
         check_result(patch, info, change, value)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def probed(info: FieldInfo | None) -> Any:

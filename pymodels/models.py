@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 import msgspec
 
 from pymodels import persistence, soundness
+from pymodels.checks import shown
 from pymodels.declaring import ModelMeta
 from pymodels.errors import RecordNotFound, UsageError
 from pymodels.fields import Key
 from pymodels.hooks import Hooks
 from pymodels.lookups import nearest
 from pymodels.references import forget_related, keys_in
+from pymodels.schema import schema_of
 from pymodels.storage import Opened, Storage, resolve
 
 if TYPE_CHECKING:
@@ -288,7 +290,7 @@ class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return a new record made of what ``to_dict`` returned; it is checked like any other."""
-        return cls(**values)
+        return cls(**_by_name(values, "from_dict"))
 
     def convert_to(self, model: type[N], overrides: Mapping[str, Any] | None = None) -> N:
         """Return the same record through another model, with some of its fields changed.
@@ -299,12 +301,14 @@ class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
         Args:
             model: the model to see the record as.
             overrides: values for fields of that model, by attribute name.
+
+        Raises ``UsageError`` for what is no model, and for names that it does not have.
         """
-        schema, mine = model.__schema__, self._schema
+        schema, mine = schema_of(model), self._schema
         values = {
             info.stored: keys_in(info.held(self)) for info in mine.fields.values()
         } | persistence.unknown_fields(self, mine)
-        overrides = dict(overrides or {})
+        overrides = dict(_by_name(overrides or {}, "convert_to"))
         unknown = overrides.keys() - schema.fields.keys()
         if unknown:
             name = min(unknown)
@@ -363,6 +367,12 @@ class Model(_State, Hooks, _Struct, metaclass=ModelMeta):
         # to be saved, and save() says so.
         values = {name: keys_in(info.held(self)) for name, info in self._schema.fields.items()}
         return (_rebuild, (type(self), self._pk, values))
+
+
+def _by_name(values: Any, asker: str) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise UsageError(f"{asker} takes a mapping of values by name, not {shown(values)}")
+    return values
 
 
 def _rebuild(model: Any, key: Any, values: Mapping[str, Any]) -> Any:

@@ -122,7 +122,10 @@ def pair(operand: Any, kind: Kind, path: str) -> Any:
 def _each(operand: Any, path: str) -> list[Any]:
     if isinstance(operand, str | bytes | dict) or not isinstance(operand, Iterable):
         raise _refuse(path, f"takes a list of values, not {shown(operand)}")
-    return list(operand)
+    try:
+        return list(operand)
+    except TypeError as error:  # a path is no list, and says so
+        raise _refuse(path, f"takes a list of values, not {shown(operand)}: {error}") from error
 
 
 def each_storable(operand: Any, kind: Kind, path: str) -> Any:
@@ -184,7 +187,7 @@ def pattern(operand: Any, kind: Kind, path: str) -> Any:
     text(operand, kind, path)
     try:
         re.compile(operand)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise _refuse(path, f"{shown(operand)} is no regular expression: {error}") from error
     return operand
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pymodels.checks import is_unicode
 from pymodels.conditions import Condition, Lookup, Not
 from pymodels.errors import QueryError, UnknownField
 from pymodels.lookups import LOOKUPS, nearest
@@ -32,6 +33,8 @@ class Path(Generic[T]):
             if isinstance(part, int) and (part < 0 or isinstance(part, bool)):
                 raise QueryError(f"an index in a path counts from 0; {part!r} is no index")
         self._parts = tuple(map(str, parts))
+        if not all(map(is_unicode, self._parts)):
+            raise QueryError(f"no name in a record has a lone surrogate, as one in {parts!r} has")
         self._owner: type | None = None
         self._literal = True
 

@@ -16,6 +16,7 @@ from pymodels.errors import (
     Conflict,
     DuplicateKey,
     MultipleFound,
+    PyModelsError,
     QueryError,
     RecordNotFound,
     UsageError,
@@ -417,6 +418,9 @@ class Query(Selection[M]):
         return explain(self._storage.current, self.plan(), str(self))
 
     def __repr__(self) -> str:
-        shown = [repr(one) for one in self._slice(slice(0, _SHOWN + 1))]
+        try:
+            shown = [repr(one) for one in self._slice(slice(0, _SHOWN + 1))]
+        except PyModelsError as error:  # whoever looks for a mistake prints things
+            return f"<{type(self).__name__} {self!s}, which raises {type(error).__name__}>"
         more = ", ..." if len(shown) > _SHOWN else ""
         return f"<{type(self).__name__} [{', '.join(shown[:_SHOWN])}{more}]>"

@@ -303,7 +303,10 @@ class Schema:
         else:
             if place.is_key or reference is not None:
                 target = self if reference is None else reference.__schema__
-                operand = _keys(operand, target)
+                try:
+                    operand = _keys(operand, target)
+                except RecursionError:
+                    raise OperandInvalid(f"{where}: the operand is nested too deeply") from None
             checked = LOOKUPS[name].check(operand, place.kind, where)
         undeclared = place.field is None and not place.is_key
         return Lookup(parts, name, checked, place, self.model, literal=undeclared)
@@ -381,7 +384,10 @@ class Schema:
                 f"Path({part!r}) asks about a field that the model does not declare"
             )
         if part in LOOKUPS:
-            hint = "; that is a lookup, which stands last in a condition and nowhere else"
+            return UnknownField(
+                f"{self.name} has no member {part!r}{whole}; that is a lookup, which stands last "
+                "in a condition and nowhere else"
+            )
         return UnknownField(f"{self.name} has no member and no lookup {part!r}{whole}{hint}")
 
 

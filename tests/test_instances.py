@@ -272,6 +272,9 @@ def test_to_dict_and_back(storage):
     assert Numbered.from_dict({"id": 7}).pk == 7
     with complaint(UsageError, "'nmae'", "did you mean 'name'"):
         Person.from_dict({"nmae": "x"})
+    for wrong in (None, "name", ["name"], {1: "x"}):
+        with complaint(UsageError, "from_dict takes a mapping", repr(wrong)):
+            Person.from_dict(wrong)
 
 
 # --- what changed ---------------------------------------------------------------------------
@@ -333,6 +336,12 @@ def test_convert_to(storage):
     assert grown.convert_to(Person).name == "Ann"
     with complaint(UsageError, "Grown", "'jbo'", "did you mean 'job'"):
         person.convert_to(Grown, {"jbo": "x"})
+    for wrong in (3, "job", {1: "x"}):
+        with complaint(UsageError, "convert_to takes a mapping", repr(wrong)):
+            person.convert_to(Grown, wrong)
+    for wrong in (None, "Grown", int):
+        with complaint(UsageError, repr(wrong), "no model"):
+            person.convert_to(wrong)
     child = Person(name="Kid", age=3).save(storage)
     with complaint(ValidationError, "Grown", "age__gte=18"):
         child.convert_to(Grown, {"job": "x"}).save()

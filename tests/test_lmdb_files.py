@@ -93,8 +93,33 @@ def test_a_folder_as_path(tmp_path: Path) -> None:
 
 def test_a_file_as_parent(path: Path) -> None:
     path.write_text("not a folder")
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match="is a file, no folder"):
         open_file(path / "records.lmdb")
+
+
+def test_a_pipe_as_path(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(StorageInvalid, match="a device or a pipe"):
+        open_file(path)
+
+
+def test_a_folder_in_the_place_of_the_lock_file(path: Path) -> None:
+    path.with_name(f"{path.name}-lock").mkdir()
+    with pytest.raises(StorageError, match=r"its lock file, .* is a folder"):
+        open_file(path)
+
+
+def test_more_address_space_than_there_is(path: Path) -> None:
+    with pytest.raises(StorageError, match="smaller one"):
+        open_file(path, map_size=2**47)
+
+
+def test_nothing_is_synced_that_cannot_be_written(filled: Path) -> None:
+    with (
+        open_file(filled, read_only=True) as storage,
+        pytest.raises(StorageReadOnly, match="read_only=True"),
+    ):
+        storage.sync()
 
 
 def test_a_link_to_itself(path: Path) -> None:
@@ -128,6 +153,7 @@ def test_a_path_as_text_and_relative(path: Path, monkeypatch: pytest.MonkeyPatch
         ({"max_tables": 0}, "max_tables"),
         ({"max_tables": "many"}, "max_tables"),
         ({"max_readers": 0}, "max_readers"),
+        ({"max_readers": 1}, "max_readers"),
         ({"max_readers": None}, "max_readers"),
         ({"read_only": "yes"}, "read_only"),
         ({"mapsize": 1}, "mapsize"),

@@ -264,7 +264,7 @@ def test_backends_that_are_not_what_they_should_be(folder):
         get_storage("half")
     with complaint(UnknownBackend, "'broken'", "cannot be imported", "nothing_of_this_name"):
         get_storage("broken")
-    with complaint(UnknownBackend, "'.relative'", "cannot be imported"):
+    with complaint(UnknownBackend, "'.relative'", "no whole path"):
         get_storage(".relative")
 
 

@@ -39,6 +39,24 @@ def test_names_that_every_model_has_are_refused(name):
         declare("Broken", {name: Field[str]})
 
 
+@pytest.mark.parametrize("name", ['5"', "a\\b", "a\nb"])
+def test_stored_names_that_no_class_can_have(name):
+    with complaint(ModelError, "stored name", repr(name)):
+        Field(int, name=name)
+
+
+@pytest.mark.parametrize("name", ["", "list[int", "3 +"])
+def test_what_names_no_type(name):
+    with complaint(ModelError, repr(name), "not the name of a type"):
+        Field(name)
+
+
+def test_a_class_that_type_makes():
+    made = type("Made", (Model,), {"number": Field(int)})
+    assert made.__module__ == __name__
+    assert made(number=3).number == 3
+
+
 def test_a_key_may_be_called_pk_but_nothing_else_of_a_model(storage):
     model = declare("Counted", {"pk": Key[int]})
     assert model(pk=3).save(storage).pk == 3
@@ -221,6 +239,8 @@ def test_mistakes_in_keys():
     ("options", "mentioned"),
     [
         ({"must_have": 3}, ["must_have", "mapping", "3"]),
+        ({"must_have": {1: 1}}, ["must_have", "named as in 'age__gte'", "1"]),
+        ({"must_not_have": {1: 1}}, ["must_not_have", "named as in 'age__gte'", "1"]),
         ({"must_have": ["x"]}, ["must_have", "'x'", "condition"]),
         ({"must_have": {"x__gt": "a"}}, ["must_have", "Broken.x", "number", "'a'"]),
         ({"must_have": {"x__gtt": 1}}, ["must_have", "'gtt'", "did you mean 'gt'"]),

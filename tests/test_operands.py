@@ -22,6 +22,8 @@ def people(storage):
     return Person.objects(storage)
 
 
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
 AWARE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -76,6 +78,12 @@ AWARE = datetime(2020, 1, 1, tzinfo=UTC)
         ("anything__icontains", 3, ["takes text"]),
         ("name__matches", "(", ["'('", "no regular expression"]),
         ("name__imatches", "*", ["'*'", "no regular expression"]),
+        ("name__matches", "a{99999999999}", ["no regular expression"]),
+        ("name__matches", "(" * 3000, ["no regular expression"]),
+        ("name__in", Person.tags, ["list of values", "Person.tags"]),
+        ("pk__in", ENDLESS, ["nested too deeply"]),
+        ("anything", ENDLESS, ["nested too deeply"]),
+        ("name", ENDLESS, ["nested too deeply"]),
         ("name__matches", re.compile("x"), ["text of a regular expression", "(?i)"]),
         ("age__matches", "x", ["holds number"]),
         ("name__exists", 1, ["True or False"]),

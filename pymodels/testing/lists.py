@@ -88,6 +88,18 @@ class ListTests(OpensStorage):
         Order.objects(storage).where(pk="c").update(lucky=lucky.add_to_set(11, 3))
         assert storage.raw(Order, "c") == storage.raw(Order, expected.pk)
 
+    def test_no_set_has_members_that_change(self, storage: Any) -> None:
+        Order(pk="a", anything={1}).save(storage)
+        orders, anything = Order.objects(storage), F("anything")
+        for change in (
+            anything.add_to_set({1}),
+            anything.append([1]),
+            anything.append({"a": 1}).remove(1),
+        ):
+            with pytest.raises(ValidationError):
+                orders.update(anything=change)
+        assert orders.get("a").anything == {1}
+
     def test_members_are_the_same_as_conditions_see_them(self, storage: Any) -> None:
         prices, one = F("prices"), Decimal("1.00")
         assert self.changed(storage, "prices", [one], prices.remove(Decimal(1))) == []

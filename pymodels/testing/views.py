@@ -12,6 +12,7 @@ from pymodels import (
     Field,
     Model,
     OperandInvalid,
+    Path,
     QueryError,
     RecordNotFound,
     ValidationError,
@@ -116,6 +117,20 @@ class ViewTests(OpensStorage):
             notes.where(Receipt.paid > Decimal(1))
         with pytest.raises(QueryError, match="another model"):
             notes.where(Elsewhere.text == "x")
+
+    def test_names_that_no_field_can_have_are_asked_for(self, storage: Any) -> None:
+        names = ('5"', "a\\b", "a\nb", "'", "a b")
+        for number, name in enumerate(names):
+            put_raw(storage, Note, f"{number}", {name: number, "text": "x"})
+        notes = Note.objects(storage)
+        for number, name in enumerate(names):
+            assert [one.pk for one in notes.where(Path(name) == number)] == [f"{number}"]
+            assert notes.where(Path(name).exists(), text="x").count() == 1
+            assert notes.where(Path(name, "a") == 1).count() == 0
+            assert list(notes.select(Path(name))) == [
+                (number if other == number else None,) for other in range(len(names))
+            ]
+            assert notes.get(f"{number}").unknown == {name: number}
 
     def test_equalities_are_filled_in(self, storage: Any) -> None:
         task = UrgentTask(pk="t", text="x").save(storage)

@@ -76,10 +76,10 @@ class Storage(KeyValueStorage):
         durability: str = "full",
     ) -> None:
         checked_path(path)
-        for name, number in (("max_tables", max_tables), ("max_readers", max_readers)):
-            _check_number(name, number, 2**31 - 2)
+        _check_number("max_tables", max_tables, 1, 2**31 - 2)
+        _check_number("max_readers", max_readers, 2, 2**31 - 2)  # opening a file takes two at once
         if map_size is not None:
-            _check_number("map_size", map_size, sys.maxsize)
+            _check_number("map_size", map_size, 1, sys.maxsize)
         if not isinstance(read_only, bool):
             raise SettingsError(f"read_only is True or False, not {read_only!r}")
         if durability not in DURABILITIES:
@@ -254,7 +254,7 @@ class Storage(KeyValueStorage):
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk; of use with ``durability="async"``."""
-        self.check_open()
+        self.check_writable()
         self.environment.sync()
 
     def close(self) -> None:
@@ -266,9 +266,9 @@ class Storage(KeyValueStorage):
                     shared.release()
 
 
-def _check_number(name: str, value: Any, most: int) -> None:
-    if type(value) is not int or not 1 <= value <= most:
-        raise SettingsError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+def _check_number(name: str, value: Any, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise SettingsError(f"{name} is a whole number from {least} to {most}, not {value!r}")
 
 
 _STORAGES: Final[weakref.WeakSet[Storage]] = weakref.WeakSet()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn
 
 import lmdb
 
@@ -22,6 +22,7 @@ from pymodels.errors import (
     StorageInvalid,
 )
 from pymodels.ext.lmdb.failures import fail, refuse
+from pymodels.ext.lmdb.places import Identity, identity, identity_of, look, resolved
 from pymodels.tables import COLUMNS, INDEX, META, RECORDS, UNIQUE
 
 _MAP_SIZE: Final = 1 << 40
@@ -81,10 +82,10 @@ class Environment:
         durability: str,
     ) -> None:
         self.durability = durability
-        found = _look(path)
+        found = look(path)
         if found is not None and stat.S_ISLNK(found.st_mode):  # so that all have one lock file
-            path, linked = _resolved(path, name), path
-            found, self.paths = _look(path), {linked}
+            path, linked = resolved(path, name), path
+            found, self.paths = look(path), {linked}
         else:
             self.paths = {path}
         self.path = path
@@ -114,7 +115,7 @@ class Environment:
     def acquire(cls, path: Path, name: str, read_only: bool, *options: Any) -> Environment:
         """Return the environment of *path*, opened if no storage of this process has done so."""
         with _OPENING:
-            shared = _ENVIRONMENTS.get(_identity(path)) if _ENVIRONMENTS else None
+            shared = _ENVIRONMENTS.get(identity(path)) if _ENVIRONMENTS else None
             if shared is not None and shared.read_only and not read_only:
                 raise StorageBusy(
                     f"{name} is open for reading only in this process, and a file can be open in "
@@ -170,6 +171,11 @@ class Environment:
                 if _is_out_of_memory(error) and map_size is None and size > _SMALLEST_MAP:
                     size //= 2  # the machine limits how much address space a process may have
                     continue
+                if _is_out_of_memory(error):
+                    raise StorageError(
+                        f"{self.name} cannot be opened: this machine has no address space for a "
+                        f"map_size of {size} bytes: open it with a smaller one"
+                    ) from error
                 refuse(self.name, error)
 
     def _check_place(self, found: os.stat_result | None) -> None:
@@ -177,6 +183,10 @@ class Environment:
         try:
             found = found or self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
+            if self.path.parent.exists() and not self.path.parent.is_dir():
+                raise StorageError(
+                    f"{self.name}: {self.path.parent} is a file, no folder"
+                ) from None
             if not self.path.parent.is_dir():
                 raise StorageError(
                     f"{self.name}: the folder {self.path.parent} does not exist; create it first"
@@ -190,6 +200,8 @@ class Environment:
             return  # opening it will fail, and tells why
         if stat.S_ISDIR(found.st_mode):
             raise StorageInvalid(f"{self.name} is a folder, and path is the name of a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise StorageInvalid(f"{self.name} is a device or a pipe, and path is that of a file")
         if self.read_only and found.st_size == 0:
             raise StorageInvalid(f"{self.name} is empty, and read_only=True makes nothing of it")
 
@@ -205,7 +217,7 @@ class Environment:
                 found = self.path.stat()
             except OSError as error:
                 raise StorageError(f"{self.name} was taken away while it was opened") from error
-            self.identity, self.length = _identity_of(self.path, found), found.st_size
+            self.identity, self.length = identity_of(self.path, found), found.st_size
             if self.length >= needed or info["last_txnid"] == 0 or self._is_whole():
                 return
             time.sleep(0.01)
@@ -293,9 +305,9 @@ class Environment:
 
     def _where(self) -> Path | None:
         """Return a path at which the open file is, None if it is at none."""
-        if _identity(self.path) == self.identity:
+        if identity(self.path) == self.identity:
             return self.path
-        return next((path for path in self.paths if _identity(path) == self.identity), None)
+        return next((path for path in self.paths if identity(path) == self.identity), None)
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk."""
@@ -392,39 +404,6 @@ except ImportError:  # a private part of the driver, which later versions may do
     _driver_keys: Any = None
 else:
     _driver_keys = _envid.env_keys
-
-Identity: TypeAlias = str | tuple[int, int]
-"""What is the same by whatever path a file is opened: its device, and its number there."""
-
-
-def _look(path: Path) -> os.stat_result | None:
-    """Return what is at *path*, be it a link; None if nothing is, or nobody may look."""
-    try:
-        return os.lstat(path)
-    except OSError:
-        return None
-
-
-def _resolved(path: Path, name: str) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
-        raise StorageError(f"{name} is a link that leads to itself") from error
-
-
-def _identity(path: Path) -> Identity:
-    try:
-        found = path.stat()
-    except OSError:
-        found = None
-    return _identity_of(path, found)
-
-
-def _identity_of(path: Path, found: os.stat_result | None) -> Identity:
-    if found is None or not found.st_ino:  # some file systems have no such numbers
-        return os.path.realpath(path)
-    return found.st_dev, found.st_ino
-
 
 _ENVIRONMENTS: Final[dict[Identity, Environment]] = {}
 _OPENING = threading.Lock()

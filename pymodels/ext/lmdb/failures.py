@@ -41,8 +41,15 @@ def refuse(name: str, error: lmdb.Error) -> NoReturn:
             "it, open already, by another name or as it was before somebody deleted or "
             "replaced it. Close that storage first"
         ) from error
-    if "No space left" in text:
-        raise StorageFull(f"{name}: no space is left on the disk: {text}") from error
+    if _is_full(text):
+        raise StorageFull(
+            f"{name} cannot be made: the disk is full, or a limit on the size of files is reached "
+            f"({text})"
+        ) from error
+    if os.strerror(errno.EISDIR) in text:
+        raise StorageError(
+            f"{name} cannot be opened: its lock file, of the same name with -lock, is a folder"
+        ) from error
     raise StorageError(f"{name} cannot be opened: {text}") from error
 
 

@@ -16,6 +16,7 @@ import msgspec
 from bson.decimal128 import Decimal128
 
 from pymodels.changes import Patch, StoredPath
+from pymodels.checks import UNNAMEABLE
 from pymodels.codecs import Codec
 from pymodels.errors import ModelError
 from pymodels.ext.mongodb.computing import computed
@@ -306,6 +307,14 @@ def _is_free_of_bytes(kind: Kind) -> bool:
 
 
 def _prober(known: Mapping[str, FieldInfo | None]) -> Callable[[Document], Any]:
+    if any(map(UNNAMEABLE.search, known)):  # then by names that a class can have
+        other = {name: f"n{number}" for number, name in enumerate(known)}
+        inner = _prober({other[name]: info for name, info in known.items()})
+
+        def probe(document: Document) -> Any:
+            return inner({new: document[name] for name, new in other.items() if name in document})
+
+        return probe
     kinds: dict[str, Kind] = {}
     fields: list[tuple[str, Any, Any]] = []
     rename: dict[str, str] = {}

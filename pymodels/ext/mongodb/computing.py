@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pymodels.changes import Patch, StoredPath
-from pymodels.codecs import check_result, fitted, reason_of, unfit_result
-from pymodels.errors import ValidationError
+from pymodels.codecs import changed_open, check_result, fitted, reason_of, unfit_result
 from pymodels.expressions import ListChange, changed_members, evaluate
 from pymodels.ext.mongodb.values import neutral
 from pymodels.kinds import array_in
@@ -69,14 +68,8 @@ def _changed_list(
             return None
         members = []
     if array is None:
-        held = neutral(members)
-        if not isinstance(held, list | set):
-            problem = f"{change!r} needs a list or a set, and finds {type(held).__name__}"
-            raise ValidationError(
-                f"{patch.schema.name} {patch.key!r}.{info.name}: {problem}", [(info.name, problem)]
-            )
-        after: Any = changed_members(change, list(held), lambda member: member, order_key)
-        return codec.stored_value(info.kind, set(after) if isinstance(held, set) else after)
+        after = changed_open(patch, info, change, neutral(members))
+        return codec.stored_value(info.kind, after)
     item, shape = array.item, array.shape
     if not isinstance(members, list):
         wrong = msgspec.ValidationError("Expected `array`")

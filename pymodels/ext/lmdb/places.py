@@ -1,0 +1,44 @@
+"""Where LMDB files are, and which paths lead to the same one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from pymodels.errors import StorageError
+
+Identity: TypeAlias = str | tuple[int, int]
+"""What is the same by whatever path a file is opened: its device, and its number there."""
+
+
+def look(path: Path) -> os.stat_result | None:
+    """Return what is at *path*, be it a link; None if nothing is, or nobody may look."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def resolved(path: Path, name: str) -> Path:
+    """Return where a link leads by which a file called *name* was to be opened."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
+        raise StorageError(f"{name} is a link that leads to itself") from error
+
+
+def identity(path: Path) -> Identity:
+    """Return what tells the file at *path* from others, its real path if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        found = None
+    return identity_of(path, found)
+
+
+def identity_of(path: Path, found: os.stat_result | None) -> Identity:
+    """Return the identity of the file at *path*, of which *found* is known."""
+    if found is None or not found.st_ino:  # some file systems have no such numbers
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
