@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.library import Library
-from benchmarks.records import Person, city, make_rows
+from benchmarks.records import Parcel, Person, city, make_parcels, make_rows
 from benchmarks.workload import PAGE
 
 COUNT = 1_000
@@ -51,6 +51,18 @@ def count_calls(opener: Callable[[Path], Library]) -> dict[str, float]:
             "two bounds": lambda: people.where(age__gte=300, age__lt=310),
             "what text begins with": lambda: people.where(city__startswith="City 00"),
             "what no index knows": lambda: people.where(note__icontains="needle", score__lt=0.5),
+        }
+
+        parcels = Parcel.objects(library.storage)
+        library.storage.save_all(make_parcels(COUNT))
+        queries |= {
+            "by an index of two fields": lambda: parcels.where(town="town 3", weight__gte=500),
+            "a page in the order of its second one": lambda: parcels.where(town="town 3").order_by(
+                "weight"
+            )[:PAGE],
+            "by a member of a list": lambda: parcels.where(stamps__contains="s1"),
+            "by a unique value": lambda: parcels.where(number=7),
+            "by a path": lambda: parcels.where(place__shelf="3"),
         }
 
         def plan(query: Callable[[], Any]) -> None:

@@ -39,6 +39,35 @@ class InColumns(Person, collection="person"):
         )
 
 
+class Parcel(Model):
+    """A record with indexes of every other kind, whose queries are only planned."""
+
+    number: Field[int] = Field(unique=True)
+    town: Field[str]
+    weight: Field[int]
+    stamps: Field[list[str]] = Field(index=True)
+    place: Field[dict[str, str]]
+
+    class Meta:
+        """An index of two fields, and one of a path."""
+
+        indexes = (("town", "weight"), "place__shelf")
+
+
+def make_parcels(count: int) -> list[Parcel]:
+    """Return parcels, a fifth of them in each of five towns."""
+    return [
+        Parcel(
+            number=number,
+            town=f"town {number % 5}",
+            weight=number,
+            stamps=[f"s{number % 3}", f"s{number % 4}"],
+            place={"shelf": str(number % 20)},
+        )
+        for number in range(count)
+    ]
+
+
 class RawPerson(msgspec.Struct):
     """The same for those who work with a driver by hand."""
 

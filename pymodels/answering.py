@@ -6,6 +6,7 @@ those. Here is what takes few calls, and no second look at a record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pymodels.byindex import (
@@ -21,9 +22,10 @@ from pymodels.byindex import (
 )
 from pymodels.conditions import And, Condition, Lookup, Not, Or
 from pymodels.encoding import ENCODERS, FAMILIES, encode, successor, text_prefix
-from pymodels.ordered import LONGEST, OrderedIndex
+from pymodels.ordered import LONGEST, WHOLE, OrderedIndex, StoredPath
 from pymodels.planning import Superset
 from pymodels.schema import Place
+from pymodels.values import ARRAYS
 
 _COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
 MOST_POINTS: Final = 1000
@@ -44,6 +46,8 @@ def found_by(native: ByIndex, condition: Condition) -> Any:
     if place is None:
         return NotImplemented
     if place.way not in native.alone:
+        if place.way in native.members and not native.columns:
+            return _found_by_members(native.members[place.way], place, name, operand)
         return _found_without_index(native, place, name, operand)
     index = native.alone[place.way]
     if name == "equals":
@@ -56,12 +60,12 @@ def found_by(native: ByIndex, condition: Condition) -> Any:
     if name == "in":
         return _at_points(index, operand)
     if name in _COMPARED:
-        between = _plain_range(name, operand) or _range(index, place, name, operand)
+        between = _plain_range(name, operand) or _range(index, 0, place, name, operand)
     elif name == "startswith" and len(operand) < LONGEST // 8:
         low = text_prefix(operand)
         between = (low, successor(low))
     elif name in WHOLE_LOOKUPS and not (name == "exists" and operand):
-        between = _range(index, place, name, operand)
+        between = _range(index, 0, place, name, operand)
     else:
         return NotImplemented if place.way in native.several else None
     return NotImplemented if between is None else InIndex(index, (between,))
@@ -82,7 +86,7 @@ def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | No
 
 
 def _found_without_index(native: ByIndex, place: Place, name: str, operand: Any) -> Any:
-    if place.way in native.paths or native.are_partial or native.columns:
+    if place.way in native.paths or native.columns:
         return NotImplemented
     if not place.is_key:
         is_unique = place.field is not None and place.field.options.unique
@@ -90,6 +94,14 @@ def _found_without_index(native: ByIndex, place: Place, name: str, operand: Any)
     by_key = native.keys.lookups
     found = by_key[name](place, operand) if name in by_key else NotImplemented
     return NotImplemented if type(found) is Superset else found
+
+
+def _found_by_members(index: OrderedIndex, place: Place, name: str, operand: Any) -> Any:
+    if place.kind.is_open or not place.kind.families <= ARRAYS:
+        return NotImplemented  # text contains, too
+    if name == "contains":
+        return _at_points(index, (operand,))
+    return _at_points(index, operand) if name == "contains_any" else NotImplemented
 
 
 def _at_points(index: OrderedIndex, operands: tuple[Any, ...]) -> Any:
@@ -108,8 +120,10 @@ def _at_points(index: OrderedIndex, operands: tuple[Any, ...]) -> Any:
     return InIndex(index, ranges, True)
 
 
-def _range(index: OrderedIndex, place: Place, name: str, operand: Any) -> Range | None:
-    asked = ranges_of(index.parts[0], place, name, operand)
+def _range(
+    index: OrderedIndex, position: int, place: Place, name: str, operand: Any
+) -> Range | None:
+    asked = ranges_of(index.parts[position], place, name, operand)
     if asked is None or not asked.exact:
         return None
     ranges, wider = shortened(asked.ranges)
@@ -138,6 +152,57 @@ def _plain_range(name: str, operand: Any) -> Range | None:
     return (start, end) if start < end and is_short else None
 
 
+# --- several fields, of one index -----------------------------------------------------------
+
+
+def found_by_fields(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex, int] | None:
+    """Return what an index of several fields finds of all that any index is asked about.
+
+    Nothing finds fewer records then. It comes with how many of the fields have but one value.
+    """
+    asked: dict[StoredPath, Lookup] = {}
+    for part in parts:
+        if type(part) is not Lookup or part.place is None or part.place.is_key:
+            return None
+        place = part.place
+        if place.field is not None and place.field.options.unique:
+            return None
+        if place.way in native.paths:
+            if place.way in asked:
+                return None
+            asked[place.way] = part
+    for index in native.compound:
+        low = high = b""
+        used = equal = 0
+        for one in index.parts:
+            if one.path not in asked:
+                break
+            lookup = asked[one.path]
+            used += 1
+            if lookup.name == "equals":
+                low += encode(lookup.operand)
+                equal += 1
+                continue
+            between = _between(index, used - 1, lookup)
+            if between is None:
+                used = 0
+            else:
+                low, high = low + between[0], low + between[1]
+            break
+        if used and not asked.keys() - {one.path for one in index.parts[:used]}:
+            high = high or successor(low)
+            return (InIndex(index, ((low, high),)), equal) if len(low) < LONGEST else None
+    return None
+
+
+def _between(index: OrderedIndex, position: int, lookup: Lookup) -> Range | None:
+    name, place = lookup.name, lookup.place
+    if place is None or name in ("in", "exists"):
+        return None
+    found = _plain_range(name, lookup.operand) if name in _COMPARED else None
+    return found or _range(index, position, place, name, lookup.operand)
+
+
 # --- several of them ------------------------------------------------------------------------
 
 
@@ -164,7 +229,7 @@ def _found_by_several(native: ByIndex, condition: Condition) -> Any:
     if type(condition) is not Not:
         return NotImplemented
     inner = found_by(native, condition.part)
-    if type(inner) is not InIndex or inner.ranges[1:]:
+    if type(inner) is not InIndex or inner.ranges[1:] or inner.index.parts[0].form != WHOLE:
         return None if inner is None else NotImplemented
     ((first, last),) = EVERY
     ((low, high),) = inner.ranges

@@ -327,8 +327,10 @@ class ByIndex(Native[Any]):
 
     *indexes* are those that are ready and read their values as *schema* does.
 
-    ``alone`` has the index by which a whole field is found and sorted by; ``paths`` is where any
-    index leads, and ``several`` where more than one does.
+    ``alone`` has the index by which a whole field is found and sorted by, ``members`` that of the
+    members of a list, and ``compound`` those of several whole fields. ``paths`` is where any of
+    these and others leads that has all records, and ``several`` where more than one does;
+    ``partial`` is what has to be asked about for an index of some records to be of use.
     """
 
     def __init__(
@@ -338,7 +340,8 @@ class ByIndex(Native[Any]):
         usable = [index for index in indexes if fits(index, schema)]
         self.indexes = tuple(index for index in usable if index.parts[0].form != COLUMN)
         self.columns = {one.parts[0].path[0]: one for one in usable if one not in self.indexes}
-        paths = [path for index in self.indexes for path in {part.path for part in index.parts}]
+        total = [index for index in self.indexes if not index.where]
+        paths = [path for index in total for path in {part.path for part in index.parts}]
         self.paths = set(paths)
         self.several = {path for path, number in Counter(paths).items() if number > 1}
         self._first: dict[tuple[str, ...], list[OrderedIndex]] = {}
@@ -347,7 +350,19 @@ class ByIndex(Native[Any]):
                 self._first.setdefault(index.parts[0].path, []).append(index)
         whole = {path: _whole_of(some, schema) for path, some in self._first.items()}
         self.alone = {path: index for path, index in whole.items() if index is not None}
-        self.are_partial = any(index.where for index in self.indexes)
+        self.members = {
+            path: one
+            for path, some in self._first.items()
+            for one in some
+            if len(one.parts) == 1 and one.parts[0].form == MEMBERS
+        }
+        self.compound = [one for one in self.indexes if len(one.parts) > 1 and one.is_total]
+        first = {index.parts[0].path for index in total}
+        self.partial = [
+            asked | {index.parts[0].path} if asked <= first else asked
+            for index in self.indexes
+            if (asked := {clause.path for clause in index.where})
+        ]
         names = {*keys.lookups, *WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
 

@@ -6,6 +6,7 @@ records are found does not depend on it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
@@ -63,7 +64,7 @@ def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[
         one = frozenset((number,))
         found.append(Candidate(fragment, one if exact else frozenset(), one))
     known: dict[Any, int] = {}
-    if native.are_partial:
+    if native.partial:
         known = {clause(part, codec): number for number, part in enumerate(parts)}
     asked = {(one.place.stored, *one.place.inside) for _, one in lookups if one.place is not None}
     for index in native.indexes:
@@ -78,7 +79,7 @@ def candidates(native: ByIndex, parts: Sequence[Condition], codec: Any) -> list[
 
 def _of_single_fields(native: ByIndex, parts: Sequence[Condition]) -> list[Candidate] | None:
     """Return what ``candidates`` does, where no index and no field has more than one part in it."""
-    if native.are_partial:
+    if native.partial:
         return None
     found: list[Candidate] = []
     ways: set[Any] = set()
@@ -250,12 +251,12 @@ def choose(
             if pages and costs.is_found_sooner(chosen, expected):
                 chosen, expected = _NOTHING, expectations.records
             cost = costs.of(chosen, expected)
-            for one in ordered:
-                in_order = costs.in_order(one, chosen, expected)
-                if in_order <= cost:
-                    chosen, native_order, cost = one.candidate, one.order, in_order
+            in_order = [(costs.in_order(one, chosen, expected), one) for one in ordered]
+            if in_order:
+                least, one = min(in_order, key=operator.itemgetter(0))
+                if least <= cost:
+                    chosen, native_order, cost = one.candidate, one.order, least
                     expected = expectations.of(chosen.fragment)
-                    break
             if swept is not None:
                 by_sweep = costs.of_sweep(swept, expected)
                 if by_sweep < cost:

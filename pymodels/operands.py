@@ -130,7 +130,7 @@ def _each(operand: Any, path: str) -> list[Any]:
 
 def each_storable(operand: Any, kind: Kind, path: str) -> Any:
     """Take any iterable of values that this place could hold."""
-    return tuple(storable(one, kind, path) for one in _each(operand, path))
+    return tuple([storable(one, kind, path) for one in _each(operand, path)])
 
 
 def contained(operand: Any, kind: Kind, path: str) -> Any:
@@ -139,7 +139,7 @@ def contained(operand: Any, kind: Kind, path: str) -> Any:
         return None if operand is None else plain(operand, _OPEN, path)
     if "text" in kind.families and isinstance(operand, str):
         return plain(operand, kind, path)
-    items = list(_items(kind))
+    items = [kind.item] if type(kind) is Array else list(_items(kind))
     if not items:
         if "text" in kind.families:
             raise _refuse(path, f"holds text, which contains text, not {shown(operand)}")
@@ -154,7 +154,7 @@ def contained(operand: Any, kind: Kind, path: str) -> Any:
 
 def each_contained(operand: Any, kind: Kind, path: str) -> Any:
     """Take any iterable of values that could each be contained here."""
-    return tuple(contained(one, kind, path) for one in _each(operand, path))
+    return tuple([contained(one, kind, path) for one in _each(operand, path)])
 
 
 def _items(kind: Kind) -> Iterable[Kind]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymodels.answering import found_by
+from pymodels.answering import found_by, found_by_fields
 from pymodels.byindex import EVERY, AllOf, AnyOf, ByIndex, IndexOrder, InIndex, common
-from pymodels.conditions import EVERYTHING, And, Condition, Lookup
+from pymodels.bykey import UniqueValue
+from pymodels.conditions import EVERYTHING, And, Condition, Lookup, lookups_in
 from pymodels.expecting import ENTRY, FETCH, PROBE, SORT, cost_in_order, is_page_sooner_by_key
-from pymodels.ordered import OrderedIndex
+from pymodels.ordered import OrderedIndex, StoredPath
 from pymodels.planning import Plan, Term, condition_names
 from pymodels.schema import Schema
 from pymodels.weighing import weigh
@@ -39,16 +40,16 @@ def shortcut(
     names: frozenset[str] | None = None,
 ) -> Plan | None:
     """Return the plan where it is easily told what finds the records, and in which order."""
-    index: Any = None
-    if order:
-        index = NotImplemented if unordered else _order_of(native, condition, order, descending)
-        if index is NotImplemented:
-            return None
     parts = condition.parts if type(condition) is And else (condition,)
     answers = _answers(native, parts)
     if answers is None:
         return None
-    each, chosen = answers
+    each, chosen, _ = answers
+    index: Any = None
+    if order:
+        index = NotImplemented if unordered else _order_of(native, answers, order, descending)
+        if index is NotImplemented:
+            return None
     expected: int | None = None
     pages = limit is not None and not order and (chosen[1:] != () or None in each)
     if chosen and (chosen[1:] or pages or index is not None):
@@ -92,32 +93,10 @@ def shortcut(
     )
 
 
-def _order_of(
-    native: ByIndex, condition: Condition, order: tuple[Term, ...], descending: bool
-) -> Any:
-    """Return the index whose order is asked for, None if Python has to sort.
-
-    ``NotImplemented`` where other indexes, or columns, may have it too.
-    """
-    if native.columns and condition is not EVERYTHING:
-        return NotImplemented
-    if order[1:] or order[0].place.way not in native.alone:
-        for term in order:
-            if term.place.is_key or term.place.way in native.paths:
-                return NotImplemented
-        return NotImplemented if native.columns else None
-    (term,) = order
-    if term.descending != descending or term.nulls_first is term.descending:
-        return NotImplemented
-    way = term.place.way
-    if way in native.several and condition is not EVERYTHING:
-        return NotImplemented
-    return native.alone[way]
-
-
-_Answers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""What finds the records of each part of a condition, None where nothing does; and all of these
-fragments, each once, those that look up single entries before others."""
+_Answers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...], int]
+"""What finds the records of each part of a condition, None where nothing does; all of these
+fragments, each once, those that look up single entries before others; and how many of its fields
+have but one value in the one of several fields."""
 
 
 def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
@@ -125,8 +104,14 @@ def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
 
     None if that takes a closer look.
     """
-    if parts[1:] and (native.columns or native.are_partial):
+    if parts[1:] and native.columns:
         return None
+    if native.partial and _may_imply(native.partial, parts):
+        return None
+    if native.compound:
+        fields = found_by_fields(native, parts)
+        if fields is not None:
+            return _of_fields(native, parts, *fields)
     each: tuple[Any, ...] = ()
     by_index: dict[str, InIndex] = {}
     otherwise: tuple[Any, ...] = ()
@@ -134,7 +119,8 @@ def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
     for part in parts:
         one = found_by(native, part)
         if one is NotImplemented:
-            return None
+            unique = _unique_value(part)
+            return None if unique is None else _of_unique(native, parts, unique)
         if type(one) is InIndex:
             if parts[1:] and type(part) is Lookup and one.index.parts[0].path in native.several:
                 return None
@@ -148,7 +134,7 @@ def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
             otherwise += (one,)
         each += (one,)
     if otherwise:
-        return None if by_index or otherwise[1:] else (each, otherwise)
+        return None if by_index or otherwise[1:] else (each, otherwise, 0)
     if meets:
         each = tuple([None if one is None else by_index[one.index.name] for one in each])
     points: tuple[Any, ...] = ()
@@ -160,7 +146,81 @@ def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
             points += (one,)
         else:
             ranges += (one,)
-    return each, points + ranges
+    return each, points + ranges, 0
+
+
+def _may_imply(partial: Sequence[set[StoredPath]], parts: Sequence[Condition]) -> bool:
+    """Tell whether a condition asks about all that an index of some records takes for granted."""
+    asked: set[StoredPath] = set()
+    for part in parts:
+        for lookup in (part,) if type(part) is Lookup else lookups_in(part):
+            if lookup.place is not None:
+                asked |= {lookup.place.way}
+    for paths in partial:  # noqa: SIM110 - any() would be three calls more
+        if paths <= asked:
+            return True
+    return False
+
+
+def _of_fields(
+    native: ByIndex, parts: Sequence[Condition], fragment: InIndex, equal: int
+) -> _Answers:
+    """Return the answers where one index has all that any index is asked about."""
+    each: tuple[Any, ...] = ()
+    for part in parts:
+        place = part.place if type(part) is Lookup else None
+        each += (fragment if place is not None and place.way in native.paths else None,)
+    return each, (fragment,), equal
+
+
+def _unique_value(part: Condition) -> UniqueValue | None:
+    """Return what finds the only record of which an equality may be true."""
+    if type(part) is not Lookup or part.name != "equals" or part.operand is None:
+        return None
+    place = part.place
+    if place is None or place.field is None or place.inside or not place.field.options.unique:
+        return None
+    return UniqueValue(place.stored, part.operand)
+
+
+def _of_unique(native: ByIndex, parts: Sequence[Condition], unique: UniqueValue) -> _Answers | None:
+    """Return the answers where a unique value finds a record, of which all is asked then."""
+    if native.columns:
+        return None
+    each: tuple[Any, ...] = ()
+    for part in parts:
+        if type(part) is not Lookup or part.place is None or part.place.is_key:
+            return None
+        each += (None,)
+    return each, (unique,), 0
+
+
+def _order_of(native: ByIndex, answers: _Answers, order: tuple[Term, ...], descending: bool) -> Any:
+    """Return the index whose order is asked for, None if Python has to sort.
+
+    ``NotImplemented`` where other indexes, or columns, may have it too.
+    """
+    each, chosen, equal = answers
+    if native.columns and each:
+        return NotImplemented
+    ways: tuple[StoredPath, ...] = ()
+    is_indexed, is_usual = False, True
+    for term in order:
+        ways += (term.place.way,)
+        if term.place.is_key or term.place.way in native.paths:
+            is_indexed = True
+        if term.descending != descending or term.nulls_first is term.descending:
+            is_usual = False
+    if not is_indexed:
+        return NotImplemented if native.columns else None
+    if not is_usual:
+        return NotImplemented
+    if equal and tuple([part.path for part in chosen[0].index.parts[equal:]]) == ways:
+        return chosen[0].index
+    way = ways[0]
+    if ways[1:] or way not in native.alone or (each and way in native.several):
+        return NotImplemented
+    return native.alone[way]
 
 
 def _in_both(one: InIndex, other: InIndex) -> InIndex | None:
@@ -189,7 +249,7 @@ def _weighed(
     *pages* says that the first of them are asked for in the order of their keys. None where a
     closer look is worth its time.
     """
-    each, asked = answers
+    each, asked, _ = answers
     if type(asked[0]) is not InIndex:  # and nothing else is there
         return None if index is not None or type(asked[0]) is AnyOf else (None, asked, None)
     if index is asked[0].index and not asked[1:]:

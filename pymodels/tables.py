@@ -53,6 +53,7 @@ RECORDS: Final = "records:"
 UNIQUE: Final = "unique:"
 
 
+@lru_cache(maxsize=4096)
 def records_table(collection: str) -> str:
     return f"{RECORDS}{collection}"
 

@@ -21,7 +21,7 @@ from pymodels.expecting import (
     Sample,
     estimate,
 )
-from pymodels.tables import index_table
+from pymodels.tables import index_table, records_table
 
 _FEW: Final = 8
 """So many records are read and looked into before another index is so much as counted."""
@@ -72,7 +72,7 @@ def count_each(
         of_records: whether to tell how many records there are in any case.
     """
     sizes: tuple[int, ...] = ()
-    records = counts.count(index_table(collection, asked[0].index.name)) if of_records else 0
+    records = counts.count(records_table(collection)) if of_records else 0
     most, worth = COUNTED, None
     for one in asked:
         table = index_table(collection, one.index.name)
@@ -84,14 +84,14 @@ def count_each(
                 continue
             estimated: int | None = None
             if table in samples:
-                records = records or counts.count(table)
+                records = records or counts.count(records_table(collection))
                 estimated = estimate(samples[table], records, low, high)
             if estimated is not None and estimated > 2 * (most + samples[table][1]):
                 size += estimated
                 continue
             number = counts.count_between(table, low, high, most)
             if number == COUNTED:
-                records = records or counts.count(table)
+                records = records or counts.count(records_table(collection))
                 if estimated is None and records <= SAMPLED:
                     return None
                 if estimated is None:
@@ -103,7 +103,7 @@ def count_each(
             size = size * len(one.ranges) // _SEVERAL
         sizes += (size,)
         if size > COUNTED and not records:
-            records = counts.count(table)
+            records = counts.count(records_table(collection))
         if size <= _FEW:
             break
         if worth is None or size * _WORTH < worth:

@@ -32,6 +32,13 @@ class Indexed(Plain, collection="row"):
         indexes = ("number", "word", "rank", "size")
 
 
+class Several(Plain, collection="row"):
+    """Indexes of several fields, and of members."""
+
+    class Meta:
+        indexes = (("word", "number"), ("rank", "size", "number"), "tags", "size")
+
+
 class Entangled(Plain, collection="row"):
     """Several indexes have the same fields, some only of some records."""
 
@@ -71,7 +78,7 @@ def found_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
         first.save_all(Plain(**row) for row in rows)
         queries = [Plain.objects(first)]
         others = []
-        for model in (Indexed, Entangled):
+        for model in (Indexed, Several, Entangled):
             for backend, options in (
                 ("memory", {}),
                 ("lmdb", {"path": folder / model.__name__}),
@@ -137,6 +144,8 @@ ORDERS = st.sampled_from(
         ("pk",),
         ("-pk",),
         ("word", "-pk"),
+        ("size", "number"),
+        ("-size", "-number"),
     ]
 )
 SLICES = st.one_of(

@@ -95,6 +95,11 @@ UNHELPED: list[dict[str, Any]] = [
     {"name__exists": True},
     {"name__endswith": "3", "age__exists": True},
 ]
+UNIQUE: list[dict[str, Any]] = [
+    {"email": "7@example.org"},
+    {"email": "7@example.org", "age": 7},
+    {"active": False, "email": "7@example.org"},
+]
 BY_KEY: list[dict[str, Any]] = [
     {"pk": "00007"},
     {"pk__in": ["00007", "00003", "none"]},
@@ -153,9 +158,8 @@ SLOW = [
     {"age__between": (9, 3), "name": "Person 3"},
     {"age__gt": 9, "age__lt": 9},
     {"age": 7, "age__lt": 9},
-    {"age": 7, "email": "7@example.org"},
-    {"email": "7@example.org"},
     {"email__in": ["7@example.org"]},
+    {"email": "7@example.org", "pk": "00007"},
     {"age": 7, "pk": "00007"},
     {"active": True, "pk__gt": "00007", "age": 7},
 ]
@@ -211,14 +215,14 @@ PAGES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
-@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *BY_KEY, *CONDITIONS], ids=repr)
+@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *UNIQUE, *BY_KEY, *CONDITIONS], ids=repr)
 def test_the_same_is_read(people: Any, asked: Any, options: dict[str, Any]) -> None:
     quick, weighed = plans(people, asked, options)
     check_same(quick, weighed)
 
 
 @pytest.mark.parametrize("options", PAGES, ids=repr)
-@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *BY_KEY, *CONDITIONS], ids=repr)
+@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *UNIQUE, *BY_KEY, *CONDITIONS], ids=repr)
 def test_the_same_is_read_for_a_page(people: Any, asked: Any, options: dict[str, Any]) -> None:
     quick, weighed = plans(people, asked, options)
     if isinstance(weighed.native, AnyOf) and not weighed.exact:
@@ -229,7 +233,7 @@ def test_the_same_is_read_for_a_page(people: Any, asked: Any, options: dict[str,
 
 @pytest.mark.parametrize("limit", [None, 5])
 @pytest.mark.parametrize("order", ORDERS, ids=repr)
-@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *BY_KEY, *CONDITIONS], ids=repr)
+@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *UNIQUE, *BY_KEY, *CONDITIONS], ids=repr)
 def test_the_same_is_read_to_be_sorted(
     people: Any, asked: Any, order: tuple[str, ...], limit: int | None
 ) -> None:
@@ -276,7 +280,7 @@ def test_what_has_to_be_weighed_up_is_left(people: Any, asked: dict[str, Any]) -
     assert quick is None
 
 
-@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *BY_KEY], ids=repr)
+@pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *UNIQUE, *BY_KEY], ids=repr)
 def test_what_is_found_is_right(people: Any, asked: dict[str, Any]) -> None:
     found = people.where(**asked)
     assert [person.pk for person in found] == sorted(
@@ -320,3 +324,143 @@ def test_what_is_found_together_is_right(
     assert [one.pk for one in found] == sorted(one.pk for one in people if wanted(one))
     first = [one.pk for one in found[:5]]
     assert first == sorted(one.pk for one in people if wanted(one))[:5]
+
+
+# --- indexes of several fields, of members, and of some records -----------------------------
+
+
+class Parcel(Model):
+    town: Field[str]
+    street: Field[int]
+    house: Field[int]
+    weight: Field[int] = Field(index=True)
+    stamps: Field[list[str]] = Field(index=True)
+    state: Field[str]
+    note: Field[str]
+
+    class Meta:
+        indexes = (
+            ("town", "street", "house"),
+            ("state", "weight"),
+            {"fields": "note", "where": {"state": "lost"}},
+        )
+
+
+@pytest.fixture(scope="module")
+def parcels() -> Any:
+    storage = get_storage("pymodels.ext.memory")
+    storage.save_all(
+        Parcel(
+            pk=f"{number:05}",
+            town=f"town {number % 5}",
+            street=number % 11,
+            house=number % 7,
+            weight=number,
+            stamps=[f"s{number % 3}", f"s{number % 4}"],
+            state="lost" if number % 10 == 0 else "there",
+            note=f"no. {number % 6}",
+        )
+        for number in range(300)
+    )
+    return Parcel.objects(storage)
+
+
+OF_FIELDS: list[dict[str, Any]] = [
+    {"town": "town 3"},
+    {"town__gt": "town 3"},
+    {"town__startswith": "town"},
+    {"town": "town 3", "street": 4},
+    {"street__between": (4, 6), "town": "town 3"},
+    {"town": "town 3", "street": 4, "house": 5},
+    {"town": "town 3", "street": 4, "house__lt": 5},
+    {"town": "town 3", "note": "no. 3"},
+    {"stamps__contains": "s1"},
+    {"stamps__contains_any": ["s1", "s2"]},
+    {"stamps__contains": "s1", "note": "no. 3"},
+]
+MORE: list[dict[str, Any]] = [
+    {"town": "town 3", "house": 5},
+    {"street": 4},
+    {"town": "town 3", "weight__gt": 20},
+    {"stamps__contains_all": ["s1", "s2"]},
+    {"stamps__contains": "s1", "town": "town 3"},
+    {"state": "lost"},
+    {"state": "lost", "weight__gt": 100},
+    {"state": "lost", "note": "no. 0"},
+    {"state": "there", "note": "no. 1"},
+    {"note": "no. 1"},
+]
+
+
+def holds_of(parcel: Parcel, asked: dict[str, Any]) -> bool:
+    members = {
+        "contains": lambda value, operand: operand in value,
+        "contains_any": lambda value, operand: bool({*value} & {*operand}),
+        "contains_all": lambda value, operand: {*value} >= {*operand},
+    }
+    for name, operand in asked.items():
+        field, _, lookup = name.partition("__")
+        if not (members | HOLDS)[lookup](getattr(parcel, field), operand):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("order", [None, "street", "house", "-street", "weight", "note"])
+@pytest.mark.parametrize("stop", [None, 5])
+@pytest.mark.parametrize("asked", [*OF_FIELDS, *MORE], ids=repr)
+def test_several_fields_members_and_some_records(
+    parcels: Any, asked: dict[str, Any], order: str | None, stop: int | None
+) -> None:
+    query = parcels.where(**asked)
+    wanted = [one for one in parcels if holds_of(one, asked)]
+    assert wanted or asked == {"town": "town 3", "street": 4, "house": 5}
+    if order is not None:
+        query = query.order_by(order)
+        wanted.sort(
+            key=lambda one: (getattr(one, order.strip("-")), one.pk), reverse=order[0] == "-"
+        )
+    assert [one.pk for one in query[:stop]] == [one.pk for one in wanted[:stop]]
+    assert query.count() == len([one for one in parcels if holds_of(one, asked)])
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, *PAGES], ids=repr)
+@pytest.mark.parametrize("asked", OF_FIELDS, ids=repr)
+def test_the_same_is_read_by_an_index_of_several_fields(
+    parcels: Any, asked: dict[str, Any], options: dict[str, Any]
+) -> None:
+    storage, schema = parcels.storage, Parcel.__schema__
+    native, condition = storage._native(schema), parcels.where(**asked).condition
+    check_same(
+        shortcut(storage, native, schema, condition, **options),
+        choose(storage, native, schema, condition, storage.view, **options),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "order", "is_quick"),
+    [
+        ({"town": "town 3"}, ("street", "house"), True),
+        ({"town": "town 3"}, ("-street", "-house"), True),
+        ({"town": "town 3", "street": 4}, ("house",), True),
+        ({"town": "town 3", "street": 4, "note": "no. 3"}, ("house",), True),
+        ({"town": "town 3", "street": 4, "house__gt": 2}, ("house",), True),
+        ({"state": "there"}, ("weight",), True),
+        ({"town": "town 3"}, ("note",), True),
+        ({"town": "town 3"}, ("street",), False),
+        ({"town": "town 3"}, ("street", "-house"), False),
+        ({"town__gt": "town 3"}, ("street", "house"), False),
+    ],
+)
+def test_the_order_behind_what_is_equal(
+    parcels: Any, asked: dict[str, Any], order: tuple[str, ...], *, is_quick: bool
+) -> None:
+    storage, schema = parcels.storage, Parcel.__schema__
+    native, query = storage._native(schema), parcels.where(**asked).order_by(*order)
+    options = {"order": query._asked.order, "descending": query._asked.descending, "limit": 5}
+    quick = shortcut(storage, native, schema, query.condition, **options)
+    weighed = choose(storage, native, schema, query.condition, storage.view, **options)
+    if is_quick:
+        check_same(quick, weighed)
+        assert (quick.native_order is None) == (order == ("note",))
+    else:
+        assert quick is None

@@ -28,7 +28,7 @@ from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
-from pymodels.tables import META, Batch, index_table
+from pymodels.tables import META, Batch, index_table, records_table
 from pymodels.weighing import Sizes, count_each
 
 __all__ = ["Query", "Storage"]
@@ -215,6 +215,8 @@ class Storage(KeyValueStorage):
         for one in asked:
             if index_table(collection, one.index.name) not in shared.tables:
                 return super().count_each(collection, asked, of_records)
+        if records_table(collection) not in shared.tables:
+            return super().count_each(collection, asked, of_records)
         try:
             transaction = shared.handle.begin()
             try:
