@@ -191,7 +191,8 @@ def found_by_fields(native: ByIndex, parts: Sequence[Condition]) -> tuple[InInde
             break
         if used and not asked.keys() - {one.path for one in index.parts[:used]}:
             high = high or successor(low)
-            return (InIndex(index, ((low, high),)), equal) if len(low) < LONGEST else None
+            is_short = len(low) < LONGEST >= len(high)
+            return (InIndex(index, ((low, high),)), equal) if is_short else None
     return None
 
 

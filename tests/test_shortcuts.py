@@ -464,3 +464,33 @@ def test_the_order_behind_what_is_equal(
         assert (quick.native_order is None) == (order == ("note",))
     else:
         assert quick is None
+
+
+class Page(Model):
+    text: Field[str]
+    number: Field[int]
+
+    class Meta:
+        indexes = (("text", "number"),)
+
+
+@pytest.mark.parametrize("length", range(460, 490))
+def test_entries_of_several_fields_that_are_cut_off_find_nothing_else(length: int) -> None:
+    storage = get_storage("pymodels.ext.memory")
+    text = "x" * length
+    storage.save_all(Page(pk=f"{n}", text=text, number=n - 4) for n in range(10))
+    storage.save_all(Page(pk=f"other {n}", text=f"{text}x", number=n - 4) for n in range(10))
+    pages = Page.objects(storage).where(text=text)
+    for asked, low, high in (
+        ({"number__lt": 3}, 0, 7),
+        ({"number__lte": 3}, 0, 8),
+        ({"number__gt": 3}, 8, 10),
+        ({"number__gte": 3}, 7, 10),
+        ({"number": 3}, 7, 8),
+        ({"number__between": (-1, 3)}, 3, 8),
+        ({}, 0, 10),
+    ):
+        wanted = [f"{n}" for n in range(low, high)]
+        assert [one.pk for one in pages.where(**asked)] == wanted
+        assert [one.pk for one in pages.where(**asked).order_by("number")] == wanted
+        assert pages.where(**asked).count() == len(wanted)
