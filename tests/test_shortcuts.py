@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,10 +10,10 @@ from typing import Any
 import pytest
 
 from pymodels import Field, Model, get_storage
-from pymodels.byindex import AllOf, AnyOf, InIndex
+from pymodels.byindex import AnyOf
 from pymodels.choosing import choose
-from pymodels.encoding import encode, successor
 from pymodels.shortcuts import shortcut
+from tests.planned import HOLDS, OPTIONS, PAGES, check_same
 
 
 class Person(Model):
@@ -174,46 +173,6 @@ def plans(people: Any, asked: Any, options: dict[str, Any]) -> tuple[Any, Any]:
     return quick, choose(storage, native, schema, condition, storage.view, **options)
 
 
-AFTER = {encode(value) + b"\0": successor(encode(value)) for value in (None, 7, "Person 3")}
-
-
-def read(fragment: Any) -> Any:
-    """Return what is read: it does not matter how the end of what has but one entry is told."""
-    if isinstance(fragment, AllOf | AnyOf):
-        return type(fragment), *map(read, fragment.parts)
-    if not isinstance(fragment, InIndex):
-        return fragment
-    if fragment.points:
-        return fragment.index, [low for low, _ in fragment.ranges]
-    return fragment.index, [tuple(AFTER.get(end, end) for end in one) for one in fragment.ranges]
-
-
-def check_same(quick: Any, weighed: Any) -> None:
-    """Check that two plans are the same; how many records are found, not all plans tell."""
-    assert read(quick.native) == read(weighed.native)
-    for name in quick.__struct_fields__:
-        if name not in ("native", "expected"):
-            assert getattr(quick, name) == getattr(weighed, name), name
-    if None not in (quick.expected, weighed.expected):
-        assert quick.expected == weighed.expected
-
-
-OPTIONS: list[dict[str, Any]] = [
-    {},
-    {"unordered": True},
-    {"descending": True},
-    {"offset": 3},
-    {"names": frozenset({"email"})},
-    {"unordered": True, "names": frozenset[str]()},
-]
-PAGES: list[dict[str, Any]] = [
-    {"limit": 3},
-    {"limit": 100, "offset": 50, "descending": True},
-    {"limit": 1, "names": frozenset[str]()},
-    {"limit": 10, "unordered": True},
-]
-
-
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
 @pytest.mark.parametrize("asked", [*QUICK, *UNHELPED, *UNIQUE, *BY_KEY, *CONDITIONS], ids=repr)
 def test_the_same_is_read(people: Any, asked: Any, options: dict[str, Any]) -> None:
@@ -292,22 +251,6 @@ def all_hold(person: Person, asked: dict[str, Any]) -> bool:
     return all(holds(person, name, operand) for name, operand in asked.items())
 
 
-HOLDS: dict[str, Callable[[Any, Any], bool]] = {
-    "": operator.eq,
-    "in": lambda value, operand: value in operand,
-    "exists": lambda value, operand: operand,
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-    "between": lambda value, ends: ends[0] <= value <= ends[1],
-    "year": lambda value, operand: value.year == operand,
-    "startswith": str.startswith,
-    "endswith": str.endswith,
-    "icontains": lambda value, operand: operand.lower() in value.lower(),
-}
-
-
 def holds(person: Person, asked: str, operand: Any) -> bool:
     field, _, lookup = asked.partition("__")
     value = getattr(person, field)
@@ -324,173 +267,3 @@ def test_what_is_found_together_is_right(
     assert [one.pk for one in found] == sorted(one.pk for one in people if wanted(one))
     first = [one.pk for one in found[:5]]
     assert first == sorted(one.pk for one in people if wanted(one))[:5]
-
-
-# --- indexes of several fields, of members, and of some records -----------------------------
-
-
-class Parcel(Model):
-    town: Field[str]
-    street: Field[int]
-    house: Field[int]
-    weight: Field[int] = Field(index=True)
-    stamps: Field[list[str]] = Field(index=True)
-    state: Field[str]
-    note: Field[str]
-
-    class Meta:
-        indexes = (
-            ("town", "street", "house"),
-            ("state", "weight"),
-            {"fields": "note", "where": {"state": "lost"}},
-        )
-
-
-@pytest.fixture(scope="module")
-def parcels() -> Any:
-    storage = get_storage("pymodels.ext.memory")
-    storage.save_all(
-        Parcel(
-            pk=f"{number:05}",
-            town=f"town {number % 5}",
-            street=number % 11,
-            house=number % 7,
-            weight=number,
-            stamps=[f"s{number % 3}", f"s{number % 4}"],
-            state="lost" if number % 10 == 0 else "there",
-            note=f"no. {number % 6}",
-        )
-        for number in range(300)
-    )
-    return Parcel.objects(storage)
-
-
-OF_FIELDS: list[dict[str, Any]] = [
-    {"town": "town 3"},
-    {"town__gt": "town 3"},
-    {"town__startswith": "town"},
-    {"town": "town 3", "street": 4},
-    {"street__between": (4, 6), "town": "town 3"},
-    {"town": "town 3", "street": 4, "house": 5},
-    {"town": "town 3", "street": 4, "house__lt": 5},
-    {"town": "town 3", "note": "no. 3"},
-    {"stamps__contains": "s1"},
-    {"stamps__contains_any": ["s1", "s2"]},
-    {"stamps__contains": "s1", "note": "no. 3"},
-]
-MORE: list[dict[str, Any]] = [
-    {"town": "town 3", "house": 5},
-    {"street": 4},
-    {"town": "town 3", "weight__gt": 20},
-    {"stamps__contains_all": ["s1", "s2"]},
-    {"stamps__contains": "s1", "town": "town 3"},
-    {"state": "lost"},
-    {"state": "lost", "weight__gt": 100},
-    {"state": "lost", "note": "no. 0"},
-    {"state": "there", "note": "no. 1"},
-    {"note": "no. 1"},
-]
-
-
-def holds_of(parcel: Parcel, asked: dict[str, Any]) -> bool:
-    members = {
-        "contains": lambda value, operand: operand in value,
-        "contains_any": lambda value, operand: bool({*value} & {*operand}),
-        "contains_all": lambda value, operand: {*value} >= {*operand},
-    }
-    for name, operand in asked.items():
-        field, _, lookup = name.partition("__")
-        if not (members | HOLDS)[lookup](getattr(parcel, field), operand):
-            return False
-    return True
-
-
-@pytest.mark.parametrize("order", [None, "street", "house", "-street", "weight", "note"])
-@pytest.mark.parametrize("stop", [None, 5])
-@pytest.mark.parametrize("asked", [*OF_FIELDS, *MORE], ids=repr)
-def test_several_fields_members_and_some_records(
-    parcels: Any, asked: dict[str, Any], order: str | None, stop: int | None
-) -> None:
-    query = parcels.where(**asked)
-    wanted = [one for one in parcels if holds_of(one, asked)]
-    assert wanted or asked == {"town": "town 3", "street": 4, "house": 5}
-    if order is not None:
-        query = query.order_by(order)
-        wanted.sort(
-            key=lambda one: (getattr(one, order.strip("-")), one.pk), reverse=order[0] == "-"
-        )
-    assert [one.pk for one in query[:stop]] == [one.pk for one in wanted[:stop]]
-    assert query.count() == len([one for one in parcels if holds_of(one, asked)])
-
-
-@pytest.mark.parametrize("options", [*OPTIONS, *PAGES], ids=repr)
-@pytest.mark.parametrize("asked", OF_FIELDS, ids=repr)
-def test_the_same_is_read_by_an_index_of_several_fields(
-    parcels: Any, asked: dict[str, Any], options: dict[str, Any]
-) -> None:
-    storage, schema = parcels.storage, Parcel.__schema__
-    native, condition = storage._native(schema), parcels.where(**asked).condition
-    check_same(
-        shortcut(storage, native, schema, condition, **options),
-        choose(storage, native, schema, condition, storage.view, **options),
-    )
-
-
-@pytest.mark.parametrize(
-    ("asked", "order", "is_quick"),
-    [
-        ({"town": "town 3"}, ("street", "house"), True),
-        ({"town": "town 3"}, ("-street", "-house"), True),
-        ({"town": "town 3", "street": 4}, ("house",), True),
-        ({"town": "town 3", "street": 4, "note": "no. 3"}, ("house",), True),
-        ({"town": "town 3", "street": 4, "house__gt": 2}, ("house",), True),
-        ({"state": "there"}, ("weight",), True),
-        ({"town": "town 3"}, ("note",), True),
-        ({"town": "town 3"}, ("street",), False),
-        ({"town": "town 3"}, ("street", "-house"), False),
-        ({"town__gt": "town 3"}, ("street", "house"), False),
-    ],
-)
-def test_the_order_behind_what_is_equal(
-    parcels: Any, asked: dict[str, Any], order: tuple[str, ...], *, is_quick: bool
-) -> None:
-    storage, schema = parcels.storage, Parcel.__schema__
-    native, query = storage._native(schema), parcels.where(**asked).order_by(*order)
-    options = {"order": query._asked.order, "descending": query._asked.descending, "limit": 5}
-    quick = shortcut(storage, native, schema, query.condition, **options)
-    weighed = choose(storage, native, schema, query.condition, storage.view, **options)
-    if is_quick:
-        check_same(quick, weighed)
-        assert (quick.native_order is None) == (order == ("note",))
-    else:
-        assert quick is None
-
-
-class Page(Model):
-    text: Field[str]
-    number: Field[int]
-
-    class Meta:
-        indexes = (("text", "number"),)
-
-
-@pytest.mark.parametrize("length", range(460, 490))
-def test_entries_of_several_fields_that_are_cut_off_find_nothing_else(length: int) -> None:
-    storage = get_storage("pymodels.ext.memory")
-    text = "x" * length
-    storage.save_all(Page(pk=f"{n}", text=text, number=n - 4) for n in range(10))
-    storage.save_all(Page(pk=f"other {n}", text=f"{text}x", number=n - 4) for n in range(10))
-    pages = Page.objects(storage).where(text=text)
-    for asked, low, high in (
-        ({"number__lt": 3}, 0, 7),
-        ({"number__lte": 3}, 0, 8),
-        ({"number__gt": 3}, 8, 10),
-        ({"number__gte": 3}, 7, 10),
-        ({"number": 3}, 7, 8),
-        ({"number__between": (-1, 3)}, 3, 8),
-        ({}, 0, 10),
-    ):
-        wanted = [f"{n}" for n in range(low, high)]
-        assert [one.pk for one in pages.where(**asked)] == wanted
-        assert [one.pk for one in pages.where(**asked).order_by("number")] == wanted
-        assert pages.where(**asked).count() == len(wanted)
