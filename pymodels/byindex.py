@@ -11,7 +11,7 @@ import msgspec
 
 from pymodels.bykey import Fragment
 from pymodels.conditions import EVERYTHING, Condition
-from pymodels.encoding import FAMILIES, encode, successor, text_prefix
+from pymodels.encoding import ENCODERS, FAMILIES, encode, successor, text_prefix
 from pymodels.ordered import (
     CASELESS,
     COLUMN,
@@ -328,8 +328,9 @@ class ByIndex(Native[Any]):
     *indexes* are those that are ready and read their values as *schema* does.
 
     ``alone`` has the index by which a whole field is found and sorted by, ``members`` that of the
-    members of a list, and ``compound`` those of several whole fields. ``paths`` is where any of
-    these and others leads that has all records, and ``several`` where more than one does;
+    members of a list, ``trigrams`` one of three characters where there is no other, and
+    ``compound`` those of several whole fields. ``paths`` is where any of these and others leads
+    that has all records, and ``several`` where more than one does;
     ``partial`` is what has to be asked about for an index of some records to be of use.
     """
 
@@ -355,6 +356,11 @@ class ByIndex(Native[Any]):
             for path, some in self._first.items()
             for one in some
             if len(one.parts) == 1 and one.parts[0].form == MEMBERS
+        }
+        self.trigrams = {
+            path: some[0]
+            for path, some in self._first.items()
+            if len(some) == 1 and some[0].parts[0].form == TRIGRAM
         }
         self.compound = [one for one in self.indexes if len(one.parts) > 1 and one.is_total]
         first = {index.parts[0].path for index in total}
@@ -430,7 +436,10 @@ def by_trigrams(index: OrderedIndex, place: Place, lookup: str, operand: Any) ->
         return None
     if lookup == "contains" and (place.kind.is_open or place.kind.families & ARRAYS):
         return None  # a list contains members
-    found = [InIndex(index, (point(encode(part)),), True) for part in required(lookup, operand)]
+    found: tuple[InIndex, ...] = ()
+    for part in required(lookup, operand):
+        entry = ENCODERS[str](part)
+        found += (InIndex(index, ((entry, entry + b"\0"),), True),)
     if not found:
         return None
-    return found[0] if len(found) == 1 else AllOf(tuple(found))
+    return AllOf(found) if found[1:] else found[0]

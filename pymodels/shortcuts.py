@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymodels.answering import found_by, found_by_fields
-from pymodels.byindex import EVERY, AllOf, AnyOf, ByIndex, IndexOrder, InIndex, common
+from pymodels.byindex import EVERY, AllOf, AnyOf, ByIndex, IndexOrder, InIndex, by_trigrams, common
 from pymodels.bykey import UniqueValue
 from pymodels.conditions import EVERYTHING, And, Condition, Lookup, lookups_in
 from pymodels.expecting import ENTRY, FETCH, PROBE, SORT, cost_in_order, is_page_sooner_by_key
@@ -51,7 +51,8 @@ def shortcut(
         if index is NotImplemented:
             return None
     expected: int | None = None
-    pages = limit is not None and not order and (chosen[1:] != () or None in each)
+    pages = limit is not None and not order and parts[1:] != ()
+    pages = pages and (chosen[1:] != () or None in each)
     if chosen and (chosen[1:] or pages or index is not None):
         stop = None if limit is None else offset + limit
         weighed = _weighed(storage, schema, answers, index, stop, pages=pages)
@@ -119,8 +120,8 @@ def _answers(native: ByIndex, parts: Sequence[Condition]) -> _Answers | None:
     for part in parts:
         one = found_by(native, part)
         if one is NotImplemented:
-            unique = _unique_value(part)
-            return None if unique is None else _of_unique(native, parts, unique)
+            more = _found_with_others(native, part)
+            return None if more is None else _of_superset(native, parts, part, more)
         if type(one) is InIndex:
             if parts[1:] and type(part) is Lookup and one.index.parts[0].path in native.several:
                 return None
@@ -173,26 +174,39 @@ def _of_fields(
     return each, (fragment,), equal
 
 
-def _unique_value(part: Condition) -> UniqueValue | None:
-    """Return what finds the only record of which an equality may be true."""
-    if type(part) is not Lookup or part.name != "equals" or part.operand is None:
+def _found_with_others(native: ByIndex, part: Condition) -> Any:
+    """Return what finds the records of a lookup and perhaps more, None if nothing does.
+
+    That is the only record with a unique value, or all text that has the same runs of characters.
+    """
+    if type(part) is not Lookup or part.place is None or native.columns:
         return None
     place = part.place
-    if place is None or place.field is None or place.inside or not place.field.options.unique:
+    if place.way in native.trigrams and place.way not in native.several:
+        return by_trigrams(native.trigrams[place.way], place, part.name, part.operand)
+    if part.name != "equals" or part.operand is None:
+        return None
+    if place.field is None or place.inside or not place.field.options.unique:
         return None
     return UniqueValue(place.stored, part.operand)
 
 
-def _of_unique(native: ByIndex, parts: Sequence[Condition], unique: UniqueValue) -> _Answers | None:
-    """Return the answers where a unique value finds a record, of which all is asked then."""
-    if native.columns:
-        return None
+def _of_superset(
+    native: ByIndex, parts: Sequence[Condition], found: Condition, fragment: Any
+) -> _Answers | None:
+    """Return the answers where a fragment finds records, of which everything is asked then.
+
+    A unique value needs no other index; what else finds more than is asked for may.
+    """
     each: tuple[Any, ...] = ()
     for part in parts:
         if type(part) is not Lookup or part.place is None or part.place.is_key:
             return None
+        is_other = part is not found and type(fragment) is not UniqueValue
+        if is_other and found_by(native, part) is not None:
+            return None
         each += (None,)
-    return each, (unique,), 0
+    return each, (fragment,), 0
 
 
 def _order_of(native: ByIndex, answers: _Answers, order: tuple[Term, ...], descending: bool) -> Any:

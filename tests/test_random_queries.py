@@ -36,7 +36,13 @@ class Several(Plain, collection="row"):
     """Indexes of several fields, and of members."""
 
     class Meta:
-        indexes = (("word", "number"), ("rank", "size", "number"), "tags", "size")
+        indexes = (
+            ("word", "number"),
+            ("rank", "size", "number"),
+            "tags",
+            "size",
+            {"fields": "note", "kind": "trigram"},
+        )
 
 
 class Entangled(Plain, collection="row"):
@@ -94,7 +100,7 @@ def found_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
 
 NUMBERS = st.integers(-5, 32)
 SIZES = st.sampled_from([-2.0, -1.5, 0.0, 0.25, 0.5, 2, 10.25])
-TEXTS = st.sampled_from([*WORDS, "c", "and a"])
+TEXTS = st.sampled_from([*WORDS, "c", "and a", "and abc"])
 
 
 def compared(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Condition]:
@@ -115,7 +121,7 @@ LOOKUPS = st.one_of(
     st.builds(Path("rank").lookup, st.just("equals"), st.none()),
     st.builds(Path("rank").in_, st.just([None, 2])),
     st.builds(Path("word").lookup, st.sampled_from(["startswith", "icontains", "iequals"]), TEXTS),
-    st.builds(Path("note").lookup, st.sampled_from(["contains", "equals", "endswith"]), TEXTS),
+    st.builds(Path("note").lookup, st.sampled_from(["contains", "icontains", "endswith"]), TEXTS),
     st.builds(Path("tags").contains, TEXTS),
     st.builds(Path("tags").contains_any, st.lists(TEXTS, max_size=2)),
     st.builds(Path("rank").exists, st.booleans()),
