@@ -347,7 +347,7 @@ class ByIndex(Native[Any]):
         self.several = {path for path, number in Counter(paths).items() if number > 1}
         self._first: dict[tuple[str, ...], list[OrderedIndex]] = {}
         for index in sorted(self.indexes, key=lambda index: len(index.parts)):
-            if not index.where:
+            if not index.where and index.has_all_with(1):
                 self._first.setdefault(index.parts[0].path, []).append(index)
         whole = {path: _whole_of(some, schema) for path, some in self._first.items()}
         self.alone = {path: index for path, index in whole.items() if index is not None}

@@ -113,6 +113,7 @@ def _by_index(
     exact, inexact = set(implied), set[int]()
     ranges: tuple[Range, ...] = EVERY
     points = False
+    used = 0
     for position, part in enumerate(index.parts):
         answers = [
             (number, answer)
@@ -133,11 +134,14 @@ def _by_index(
             break
         for number, answer in taken:
             (exact if answer.exact else inexact).add(number)
+        used += 1
         points = taken[0][1].points
         ranges = tuple((prefix + low, prefix + high) for prefix in prefixes for low, high in here)
         if not points:
             break
         prefixes = [low for low, _ in ranges]
+    if not index.has_all_with(used):
+        return
     if ranges == EVERY:
         if implied:
             yield Candidate(InIndex(index, EVERY), implied)

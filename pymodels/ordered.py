@@ -91,6 +91,13 @@ class OrderedIndex(msgspec.Struct, frozen=True):
         """Whether every record has exactly one entry, in the order of its values."""
         return not (self.spread or self.where) and all(part.form == WHOLE for part in self.parts)
 
+    def has_all_with(self, used: int) -> bool:
+        """Tell whether no record is left out that a condition on the first *used* parts may mean.
+
+        One whose list has no members has no entry, whatever its other values are.
+        """
+        return all(part.form not in (MEMBERS, TRIGRAM) for part in self.parts[used:])
+
     @property
     def repeats(self) -> bool:
         """Whether a record may be met more than once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +178,36 @@ def test_entries_of_several_fields_that_are_cut_off_find_nothing_else(length: in
         assert [one.pk for one in pages.where(**asked)] == wanted
         assert [one.pk for one in pages.where(**asked).order_by("number")] == wanted
         assert pages.where(**asked).count() == len(wanted)
+
+
+class Basket(Model):
+    number: Field[int]
+    fruits: Field[list[str]]
+    colour: Field[str]
+
+    class Meta:
+        indexes = (("number", "fruits"), {"fields": "fruits", "where": {"colour": "red"}})
+
+
+@pytest.mark.parametrize("backend", ["memory", "lmdb"])
+def test_a_list_without_members_hides_no_record(backend: str, tmp_path: Path) -> None:
+    settings = {"path": tmp_path / "baskets.lmdb"} if backend == "lmdb" else {}
+    with get_storage(f"pymodels.ext.{backend}", **settings) as storage:
+        Basket(pk="a", number=1, fruits=["pear"], colour="red").save(storage)
+        Basket(pk="b", number=1, fruits=[], colour="red").save(storage)
+        baskets = Basket.objects(storage)
+        for asked in (
+            {"number": 1},
+            {"number__in": [1, 2]},
+            {"number__gte": 0},
+            {"colour": "red"},
+            {"colour": "red", "number": 1},
+        ):
+            assert [one.pk for one in baskets.where(**asked)] == ["a", "b"]
+            assert [one.pk for one in baskets.where(**asked).order_by("-number")] == ["a", "b"][
+                ::-1
+            ]
+            assert baskets.where(**asked).count() == 2
+        query = baskets.where(number=1, fruits__contains="pear")
+        assert repr(query.plan().native) == "range of index on number+fruits:members"
+        assert [one.pk for one in query] == ["a"]

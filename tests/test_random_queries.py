@@ -55,6 +55,9 @@ class Entangled(Plain, collection="row"):
             ("word", "number"),
             ("rank", "size"),
             "tags",
+            ("size", "tags"),
+            ("tags", "rank"),
+            {"fields": "tags", "where": {"rank": 2}},
             {"fields": "rank", "where": {"word": "ab"}},
             {"fields": "note", "kind": "trigram"},
         )
