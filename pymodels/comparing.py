@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from pymodels.kinds import Kind, Open, Scalar, Structured, Union, is_list_of_text
+from pymodels.kinds import Kind, Scalar, Structured, Union, is_list_of_text, is_packed
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def is_comparable(schema: Schema) -> bool:
     declared.
     """
     return not any(
-        info.reference is not None or info.kind.any_inside(Open) or info.kind.any_inside(Structured)
+        info.reference is not None
+        or any(map(is_packed, info.kind.everything()))
+        or info.kind.any_inside(Structured)
         for info in schema.fields.values()
     )
 

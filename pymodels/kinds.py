@@ -482,3 +482,13 @@ def array_in(kind: Kind) -> Array | OpenShape | None:
 def is_index(part: str) -> bool:
     """Tell whether a part of a path counts the members of a list."""
     return part.isascii() and part.isdecimal()
+
+
+def is_packed(kind: Kind) -> bool:
+    """Tell whether values of a kind are brought into another form before msgspec writes them.
+
+    It writes a set in order, and knows none of enums, nulls and values of several types.
+    """
+    if isinstance(kind, Array) and kind.shape is set:
+        return not isinstance(kind.item, Scalar)
+    return isinstance(kind, Open)

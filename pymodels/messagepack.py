@@ -27,7 +27,7 @@ from pymodels.codecs import (
 )
 from pymodels.comparing import Compare, comparison, is_comparable, remaker
 from pymodels.expressions import ListChange, changed_members, evaluate
-from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in
+from pymodels.kinds import Kind, Open, SetMembers, Structured, array_in, is_packed
 from pymodels.references import keys_in
 from pymodels.schema import FieldInfo, Schema
 from pymodels.values import ABSENT, order_key
@@ -102,7 +102,7 @@ class MessagePack(Codec):
             special = schema.cache["special"] = tuple(
                 info
                 for info in schema.fields.values()
-                if info.reference is not None or info.kind.any_inside(Open)
+                if info.reference is not None or any(map(is_packed, info.kind.everything()))
             )
         return special
 

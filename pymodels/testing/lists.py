@@ -22,6 +22,15 @@ class Colour(Enum):
     GREEN = "green"
 
 
+class Wheel(Model):
+    """Sets of values that Python does not sort."""
+
+    colours: Field[set[Colour]]
+    numbers: Field[set[int | None]]
+    signs: Field[set[int | str]]
+    spokes: Field[list[set[int | None]]]
+
+
 @dataclass
 class Line:
     """A member with members of its own."""
@@ -87,6 +96,34 @@ class ListTests(OpensStorage):
         Order(pk="c", lucky={7}).save(storage)
         Order.objects(storage).where(pk="c").update(lucky=lucky.add_to_set(11, 3))
         assert storage.raw(Order, "c") == storage.raw(Order, expected.pk)
+
+    def test_sets_of_what_has_no_order_of_its_own(self, storage: Any) -> None:
+        wheel = Wheel(
+            pk="a",
+            colours={Colour.RED, Colour.GREEN},
+            numbers={None, 3, 1},
+            signs={"x", 1, "a"},
+            spokes=[{None, 1}, {2}],
+        ).save(storage)
+        found = storage.get(Wheel, "a")
+        assert found.colours == {Colour.RED, Colour.GREEN}
+        assert (found.numbers, found.signs) == ({None, 1, 3}, {"x", 1, "a"})
+        assert found.spokes == [{None, 1}, {2}]
+        assert not found.is_changed
+        wheels = Wheel.objects(storage)
+        for condition in (
+            Wheel.colours == {Colour.GREEN, Colour.RED},
+            Wheel.colours.contains(Colour.RED),
+            Wheel.numbers.contains(None),
+            Wheel.signs == {1, "a", "x"},
+        ):
+            assert wheels.where(condition).count() == 1
+        wheels.update(colours=F("colours").remove(Colour.RED), numbers=F("numbers").add_to_set(2))
+        found = storage.get(Wheel, "a")
+        assert (found.colours, found.numbers) == ({Colour.GREEN}, {None, 1, 2, 3})
+        wheel.signs = {"b", 7, "c"}
+        wheel.save()
+        assert storage.get(Wheel, "a").signs == {7, "b", "c"}
 
     def test_no_set_has_members_that_change(self, storage: Any) -> None:
         Order(pk="a", anything={1}).save(storage)
