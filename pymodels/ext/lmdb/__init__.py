@@ -75,7 +75,7 @@ class Storage(KeyValueStorage):
         map_size: int | None = None,
         durability: str = "full",
     ) -> None:
-        checked_path(path)
+        place = checked_path(path)
         _check_number("max_tables", max_tables, 1, 2**31 - 2)
         _check_number("max_readers", max_readers, 2, 2**31 - 2)  # opening a file takes two at once
         if map_size is not None:
@@ -86,8 +86,8 @@ class Storage(KeyValueStorage):
             raise SettingsError(
                 f"durability is one of {', '.join(map(repr, DURABILITIES))}, not {durability!r}"
             )
-        super().__init__(name=f"lmdb {os.fspath(path)}", read_only=read_only)
-        self.path = (path if isinstance(path, Path) else Path(path)).absolute()
+        super().__init__(name=f"lmdb {place}", read_only=read_only)
+        self.path = (path if isinstance(path, Path) else Path(place)).absolute()
         self._options = (read_only, max_tables, max_readers, map_size, durability)
         self._shared: Environment | None = None
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class Storage(KeyValueStorage):
         with self._lock:
             self.check_open()
             if self._shared is None:
-                shared = Environment.acquire(self.path, self.name, *self._options)
+                shared = Environment.acquire(str(self.path), self.name, *self._options)
                 try:
                     shared.open_tables()
                     with Snapshot(shared) as view:
@@ -132,7 +132,7 @@ class Storage(KeyValueStorage):
     def batch(self) -> Batch:
         shared = self._shared or self._open()
         try:
-            found = os.stat(shared.file)  # noqa: PTH116 - of text it is a single call
+            found = os.stat(shared.path)  # noqa: PTH116 - of text it is a single call
             is_there = (found.st_dev, found.st_ino) == shared.identity
         except OSError:
             is_there = False

@@ -73,7 +73,7 @@ class Environment:
 
     def __init__(
         self,
-        path: Path,
+        path: str,
         name: str,
         read_only: bool,
         max_tables: int,
@@ -84,12 +84,10 @@ class Environment:
         self.durability = durability
         found = look(path)
         if found is not None and stat.S_ISLNK(found.st_mode):  # so that all have one lock file
-            path, linked = resolved(path, name), path
-            found, self.paths = look(path), {linked}
-        else:
-            self.paths = {path}
+            path = resolved(path, name)
+            found = look(path)
         self.path = path
-        self.file = str(self.path)
+        self.paths: set[str] = set()
         self.identity: Identity = ""
         self.name = name
         self.pid = os.getpid()
@@ -112,7 +110,7 @@ class Environment:
     # --- one for each file and process ------------------------------------------------------
 
     @classmethod
-    def acquire(cls, path: Path, name: str, read_only: bool, *options: Any) -> Environment:
+    def acquire(cls, path: str, name: str, read_only: bool, *options: Any) -> Environment:
         """Return the environment of *path*, opened if no storage of this process has done so."""
         with _OPENING:
             shared = _ENVIRONMENTS.get(identity(path)) if _ENVIRONMENTS else None
@@ -155,7 +153,7 @@ class Environment:
         while True:
             try:
                 return lmdb.open(
-                    self.file,
+                    self.path,
                     map_size=size,
                     subdir=False,
                     readonly=self.read_only,
@@ -181,15 +179,14 @@ class Environment:
     def _check_place(self, found: os.stat_result | None) -> None:
         """Refuse a place where no file can be opened; *found* is what is known of it."""
         try:
-            found = found or self.path.stat()
+            found = found or os.stat(self.path)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            if self.path.parent.exists() and not self.path.parent.is_dir():
+            folder = Path(self.path).parent
+            if folder.exists() and not folder.is_dir():
+                raise StorageError(f"{self.name}: {folder} is a file, no folder") from None
+            if not folder.is_dir():
                 raise StorageError(
-                    f"{self.name}: {self.path.parent} is a file, no folder"
-                ) from None
-            if not self.path.parent.is_dir():
-                raise StorageError(
-                    f"{self.name}: the folder {self.path.parent} does not exist; create it first"
+                    f"{self.name}: the folder {folder} does not exist; create it first"
                 ) from None
             if self.read_only:
                 raise StorageError(
@@ -214,7 +211,7 @@ class Environment:
             info = self.handle.info()
             needed = (info["last_pgno"] + 1) * self.page_size
             try:
-                found = self.path.stat()
+                found = os.stat(self.path)  # noqa: PTH116 - of text it takes less time
             except OSError as error:
                 raise StorageError(f"{self.name} was taken away while it was opened") from error
             self.identity, self.length = identity_of(self.path, found), found.st_size
@@ -264,7 +261,7 @@ class Environment:
         from lmdb import verify
 
         try:
-            found: list[Any] = verify.verify(str(self.path), subdir=False)  # type: ignore[no-untyped-call]
+            found: list[Any] = verify.verify(self.path, subdir=False)  # type: ignore[no-untyped-call]
         except (verify.VerifyError, struct.error, OSError):
             return False
         return not found
@@ -286,7 +283,7 @@ class Environment:
         if path is None:
             return  # somebody has just taken it away
         try:
-            self.length = path.stat().st_size
+            self.length = os.stat(path).st_size  # noqa: PTH116
             if self.length < needed:
                 os.truncate(path, needed)
                 self.length = needed
@@ -303,7 +300,7 @@ class Environment:
                 "open it again"
             )
 
-    def _where(self) -> Path | None:
+    def _where(self) -> str | None:
         """Return a path at which the open file is, None if it is at none."""
         if identity(self.path) == self.identity:
             return self.path

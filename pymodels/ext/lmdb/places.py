@@ -12,7 +12,7 @@ Identity: TypeAlias = str | tuple[int, int]
 """What is the same by whatever path a file is opened: its device, and its number there."""
 
 
-def look(path: Path) -> os.stat_result | None:
+def look(path: str) -> os.stat_result | None:
     """Return what is at *path*, be it a link; None if nothing is, or nobody may look."""
     try:
         return os.lstat(path)
@@ -20,24 +20,24 @@ def look(path: Path) -> os.stat_result | None:
         return None
 
 
-def resolved(path: Path, name: str) -> Path:
+def resolved(path: str, name: str) -> str:
     """Return where a link leads by which a file called *name* was to be opened."""
     try:
-        return path.resolve()
+        return str(Path(path).resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
         raise StorageError(f"{name} is a link that leads to itself") from error
 
 
-def identity(path: Path) -> Identity:
+def identity(path: str) -> Identity:
     """Return what tells the file at *path* from others, its real path if there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - of text it takes less time
     except OSError:
         found = None
     return identity_of(path, found)
 
 
-def identity_of(path: Path, found: os.stat_result | None) -> Identity:
+def identity_of(path: str, found: os.stat_result | None) -> Identity:
     """Return the identity of the file at *path*, of which *found* is known."""
     if found is None or not found.st_ino:  # some file systems have no such numbers
         return os.path.realpath(path)
