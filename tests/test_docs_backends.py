@@ -49,6 +49,8 @@ class TestDbmFromThePage(StorageTests):
         return DBM.Storage(path=path / "records")
 
 
+# DiskCache leaves the connection of each thread to the collector; Python 3.13 warns of it.
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 class TestDiskCacheFromThePage(StorageTests):
     def make(self, path: Path) -> Any:
         return DISKCACHE.Storage(path=path / "records")

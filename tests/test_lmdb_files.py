@@ -122,8 +122,11 @@ def test_nothing_is_synced_that_cannot_be_written(filled: Path) -> None:
         storage.sync()
 
 
-def test_a_link_to_itself(path: Path) -> None:
-    path.symlink_to(path)
+@pytest.mark.parametrize("between", [[], ["other"], ["other", "third"]], ids=len)
+def test_a_link_to_itself(path: Path, between: list[str]) -> None:
+    links = [path, *(path.with_name(name) for name in between)]
+    for link, target in zip(links, [*links[1:], path], strict=True):
+        link.symlink_to(target)
     with pytest.raises(StorageError, match="leads to itself"):
         open_file(path)
 

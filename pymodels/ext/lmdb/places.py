@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TypeAlias
 
 from pymodels.errors import StorageError
@@ -22,10 +21,10 @@ def look(path: str) -> os.stat_result | None:
 
 def resolved(path: str, name: str) -> str:
     """Return where a link leads by which a file called *name* was to be opened."""
-    try:
-        return str(Path(path).resolve())
-    except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
-        raise StorageError(f"{name} is a link that leads to itself") from error
+    found = os.path.realpath(path)
+    if os.path.islink(found):  # noqa: PTH114 - pathlib raises or not, by version
+        raise StorageError(f"{name} is a link that leads to itself")
+    return found
 
 
 def identity(path: str) -> Identity:
