@@ -1,7 +1,9 @@
 """The backends that the documentation shows in full pass the conformance suite."""
 
+import gc
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,8 +51,16 @@ class TestDbmFromThePage(StorageTests):
         return DBM.Storage(path=path / "records")
 
 
+@pytest.fixture(scope="class")
+def collected_here() -> Iterator[None]:
+    """Collect what the tests left, or one of another class would be warned of it."""
+    yield
+    gc.collect()
+
+
 # DiskCache leaves the connection of each thread to the collector; Python 3.13 warns of it.
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+@pytest.mark.usefixtures("collected_here")
 class TestDiskCacheFromThePage(StorageTests):
     def make(self, path: Path) -> Any:
         return DISKCACHE.Storage(path=path / "records")
