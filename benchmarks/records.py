@@ -40,7 +40,7 @@ class InColumns(Person, collection="person"):
 
 
 class Parcel(Model):
-    """A record with indexes of every other kind, whose queries are only planned."""
+    """A record with indexes that `Person` lacks, whose queries are only planned."""
 
     number: Field[int] = Field(unique=True)
     town: Field[str]

@@ -179,7 +179,7 @@ class Environment:
     def _check_place(self, found: os.stat_result | None) -> None:
         """Refuse a place where no file can be opened; *found* is what is known of it."""
         try:
-            found = found or os.stat(self.path)  # noqa: PTH116
+            found = found or os.stat(self.path)  # noqa: PTH116 - of text it takes less time
         except (FileNotFoundError, NotADirectoryError):
             folder = Path(self.path).parent
             if folder.exists() and not folder.is_dir():
@@ -283,7 +283,7 @@ class Environment:
         if path is None:
             return  # somebody has just taken it away
         try:
-            self.length = os.stat(path).st_size  # noqa: PTH116
+            self.length = os.stat(path).st_size  # noqa: PTH116 - of text it takes less time
             if self.length < needed:
                 os.truncate(path, needed)
                 self.length = needed
