@@ -22,13 +22,15 @@ class Node:
     __slots__ = ()
 
     def __and__(self, other: Condition) -> Condition:
-        if type(other) not in _NODES:
+        if type(other) not in NODES:
             _refuse(other)
         return both(self, other)  # type: ignore[arg-type]  # one of a closed union
 
     def __or__(self, other: Condition) -> Condition:
-        if type(other) not in _NODES:
+        if type(other) not in NODES:
             _refuse(other)
+        if type(self) is not Or and type(other) is not Or:
+            return Or((self, other))  # type: ignore[arg-type]  # one of a closed union
         return either(self, other)  # type: ignore[arg-type]  # one of a closed union
 
     if not TYPE_CHECKING:  # what is neither query nor condition stands on the left: an error
@@ -39,6 +41,8 @@ class Node:
         __ror__ = __rand__
 
     def __invert__(self) -> Condition:
+        if type(self) is Lookup:
+            return Not(self)
         return negated(self)  # type: ignore[arg-type]  # one of a closed union
 
     def __bool__(self) -> NoReturn:
@@ -104,7 +108,8 @@ Condition: TypeAlias = Lookup | And | Or | Not
 EVERYTHING: Final = And(())
 NOTHING: Final = Or(())
 
-_NODES: Final = frozenset({Lookup, And, Or, Not})
+NODES: Final = frozenset({Lookup, And, Or, Not})
+"""The types of conditions."""
 
 
 def _refuse(value: Any) -> NoReturn:
@@ -127,8 +132,6 @@ def both(left: Condition, right: Condition) -> Condition:
 
 def either(left: Condition, right: Condition) -> Condition:
     """Return the condition that at least one holds, without nesting needlessly."""
-    if type(left) is not Or and type(right) is not Or:
-        return Or((left, right))
     lefts = left.parts if type(left) is Or else (left,)
     parts = (*lefts, *right.parts) if type(right) is Or else (*lefts, right)
     return parts[0] if len(parts) == 1 else Or(parts)
@@ -160,7 +163,7 @@ def transform(condition: Condition, change: Callable[[Lookup], Condition]) -> Co
                 changed += (one,)
             return And(changed) if type(condition) is And else Or(changed)
         case Not(part):
-            return Not(transform(part, change))
+            return Not(change(part) if type(part) is Lookup else transform(part, change))
         case _:
             assert_never(condition)
 

@@ -7,14 +7,15 @@ messages; it returns the operand in its plain form, or raises ``OperandInvalid``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
 from pymodels.checks import Unfit, shown
 from pymodels.errors import OperandInvalid
-from pymodels.kinds import Array, Kind, Open, OpenShape, Positions, SetMembers
+from pymodels.kinds import Array, Kind, Null, Open, OpenShape, Positions, Scalar, SetMembers, Union
 from pymodels.values import ADDED, ARRAYS, SORTABLE, family
 
 Check: TypeAlias = Callable[[Any, Kind, str], Any]
@@ -184,12 +185,17 @@ def pattern(operand: Any, kind: Kind, path: str) -> Any:
     """Take the source of a regular expression, as Python's ``re`` reads it."""
     if isinstance(operand, re.Pattern):
         raise _refuse(path, "takes the text of a regular expression, with its flags inside, (?i)")
-    text(operand, kind, path)
+    if kind.families != _TEXT or type(operand) is not str or not operand.isascii():
+        text(operand, kind, path)
     try:
-        re.compile(operand)
+        _compile(operand)
     except (re.error, OverflowError, RecursionError) as error:
         raise _refuse(path, f"{shown(operand)} is no regular expression: {error}") from error
     return operand
+
+
+_TEXT: Final = frozenset({"text"})
+_compile: Final = lru_cache(maxsize=512)(re.compile)
 
 
 def flag(operand: Any, kind: Kind, path: str) -> Any:
@@ -222,3 +228,60 @@ def _article(name: str) -> str:
     if name in ("text", "bytes"):
         return name
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+# --- what needs no check --------------------------------------------------------------------
+
+_PLAIN_TYPES: Final[Mapping[str, type]] = {"number": int, "text": str, "bool": bool}
+
+COMPARISONS: Final = frozenset({"gt", "gte", "lt", "lte"})
+"""The lookups that compare a value with one other, but for equality."""
+
+OF_SEVERAL: Final = frozenset({"between", "in", "contains_any", "contains_all"})
+"""The lookups whose operand is a list of values."""
+
+_OF_TEXT: Final = frozenset(
+    {"contains", "startswith", "endswith", "iequals", "icontains", "istartswith", "iendswith"}
+)
+
+
+def unchecked(kind: Kind, plain: type | None) -> Mapping[str, type]:
+    """Return the type of operands that each lookup takes as they are, or of those in its list.
+
+    Of text it has to be ASCII. *plain* is what ``plain_type`` returns of the kind.
+    """
+    if plain is not None:
+        return _UNCHECKED[plain]
+    member = plain_type(kind.item) if type(kind) is Array else None
+    return _NOTHING if member is None else _UNCHECKED_MEMBERS[member]
+
+
+_NOTHING: Final[Mapping[str, type]] = {}
+_UNCHECKED: Final[Mapping[type, Mapping[str, type]]] = {
+    int: dict.fromkeys({"equals", "in", "between", *COMPARISONS}, int),
+    str: dict.fromkeys({"equals", "in", "between", *COMPARISONS, *_OF_TEXT}, str),
+    bool: dict.fromkeys({"equals", "in"}, bool),
+}
+_UNCHECKED_MEMBERS: Final[Mapping[type, Mapping[str, type]]] = {
+    kind: dict.fromkeys(("contains", "contains_any", "contains_all"), kind)
+    for kind in (int, str, bool)
+}
+
+
+def are_plain(values: Collection[Any], kind: type | None) -> bool:
+    r"""Tell whether all values, of which there are some, are of a type, and text of it is ASCII.
+
+    >>> are_plain(["a", "b"], str), are_plain([1, True], int), are_plain(["\xe9"], str)
+    (True, False, False)
+    """
+    return set(map(type, values)) == {kind} and (kind is not str or all(map(str.isascii, values)))
+
+
+def plain_type(kind: Kind) -> type | None:
+    """Return the type of operands that a place of this kind takes without any check."""
+    if not isinstance(kind, Scalar | Union) or kind.is_open or len(kind.families) != 1:
+        return None
+    if isinstance(kind, Union) and not all(isinstance(one, Scalar | Null) for one in kind.some):
+        return None
+    (name,) = kind.families
+    return _PLAIN_TYPES.get(name)

@@ -19,6 +19,7 @@ from pymodels.references import Related, is_instance
 from pymodels.schema import FieldInfo, Schema
 
 if TYPE_CHECKING:
+    from pymodels.conditions import Condition
     from pymodels.models import Model
     from pymodels.storage import Storage
 
@@ -238,6 +239,9 @@ class LoadedQuery(Query[M]):
 
     def _with(self, **changes: Any) -> Any:
         return self._query._with(**changes)
+
+    def where(self, *given: Condition, **lookups: Any) -> Any:
+        return self._query.where(*given, **lookups)
 
     def order_by(self, *fields: str | Path[Any], nulls: str | None = None) -> Any:
         return self._query.order_by(*fields, nulls=nulls)

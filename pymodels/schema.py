@@ -7,7 +7,7 @@ lookups into bound conditions, and refuses names and operands that have no meani
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -17,8 +17,9 @@ from pymodels.conditions import Condition, Lookup
 from pymodels.errors import OperandInvalid, QueryError, UnknownField, UsageError
 from pymodels.fields import FieldOptions
 from pymodels.keys import KeyKind
-from pymodels.kinds import Kind, Null, Open, Scalar, Union, is_index
+from pymodels.kinds import Kind, Open, Scalar, is_index
 from pymodels.lookups import LOOKUPS, nearest
+from pymodels.operands import COMPARISONS, OF_SEVERAL, are_plain, plain_type, unchecked
 from pymodels.values import ARRAYS
 from pymodels.views import place_here
 
@@ -27,9 +28,8 @@ _OPEN: Final = Open()
 MOST_KNOWN: Final = 1_000
 """How many names are remembered of those that were ever asked for."""
 
-_PLAIN_TYPES: Final[Mapping[str, type]] = {"number": int, "text": str, "bool": bool}
-_PLAIN_LOOKUPS: Final = frozenset({"equals", "gt", "gte", "lt", "lte"})
-_PLAIN_LISTS: Final = frozenset({list, tuple, set, frozenset})
+_PLAIN_LISTS: Final = frozenset({list, tuple, set, frozenset, range})
+_PAIRS: Final = frozenset({list, tuple})
 
 _Keyword: TypeAlias = tuple[tuple[str, ...], str, "Place", type | None, int]
 """What a keyword means: a path, a lookup, where the path leads, the type of operands that need no
@@ -89,9 +89,14 @@ class Place:
     """The type of operands with which values here can be compared as they are."""
     way: tuple[str, ...] = dataclasses.field(init=False)
     """The whole stored path."""
+    unchecked: Mapping[str, type] = dataclasses.field(init=False)
+    """The type of operands, or of each that is in them, that need no check, by lookup."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "way", (self.stored, *self.inside))
+        is_reference = self.field is not None and self.field.reference is not None
+        types = {} if is_reference else unchecked(self.kind, self.plain)
+        object.__setattr__(self, "unchecked", types)
 
     @property
     def passes_declared_list(self) -> bool:
@@ -154,7 +159,7 @@ class Schema:
         self._named: dict[str, Place] = {}
         self.terms: dict[tuple[str, str | None], Any] = {}  # of orders, as they were asked for
         kind = key_as_kind(self.key)
-        self.key_place = Place("pk", "", (), kind, _OPEN, None, True, _plain_type(kind))
+        self.key_place = Place("pk", "", (), kind, _OPEN, None, True, plain_type(kind))
 
     @property
     def unique(self) -> tuple[Index, ...]:
@@ -225,24 +230,33 @@ class Schema:
         for one in given:
             if type(one) is Lookup:
                 bound: Condition = self._bind_lookup(one)
-            elif isinstance(one, conditions.Node):
-                bound = self.bind(one)  # type: ignore[arg-type]  # a closed union
+            elif type(one) in conditions.NODES:
+                inside: tuple[Condition, ...] = ()
+                for part in (one.part,) if type(one) is conditions.Not else one.parts:
+                    inside += (
+                        self._bind_lookup(part) if type(part) is Lookup else self.bind(part),
+                    )
+                if type(one) is conditions.Not:
+                    bound = conditions.Not(inside[0])
+                else:
+                    bound = type(one)(inside) if inside else one
             else:
                 raise QueryError(
                     f"{self.name}: {one!r} is no condition; write age__gt=30 or Person.age > 30"
                 )
             result = bound if result is conditions.EVERYTHING else conditions.both(result, bound)
-        lookups: tuple[Lookup, ...] = ()
-        for name in keywords:
-            lookups += (self.keyword(name, keywords[name]),)
-        if not lookups:
+        if not keywords:
             return result
-        asked = conditions.And(lookups) if lookups[1:] else lookups[0]
-        return asked if result is conditions.EVERYTHING else conditions.both(result, asked)
+        lookups = self.lookups(keywords)
+        if result is conditions.EVERYTHING:
+            return conditions.And(lookups) if lookups[1:] else lookups[0]
+        if type(result) is conditions.And:
+            return conditions.And((*result.parts, *lookups))
+        return conditions.And((result, *lookups))
 
     def bind(self, condition: Condition) -> Condition:
         """Return *condition* with every path found in this model and every operand checked."""
-        return conditions.transform(condition, self._bind_lookup)
+        return self.condition((condition,), {})
 
     def _bind_lookup(self, lookup: Lookup) -> Lookup:
         if lookup.place is not None and lookup.owner is self.model:
@@ -252,46 +266,63 @@ class Schema:
             place = places[parts]
         else:
             place = self.place_of(parts, lookup.owner, literal=lookup.literal)
-        return self._lookup(place, lookup.name, lookup.operand, parts)
+        name, operand = lookup.name, lookup.operand
+        if name in place.unchecked and name not in OF_SEVERAL:
+            kind = type(operand)
+            if kind is place.unchecked[name] and (kind is not str or operand.isascii()):
+                return Lookup(parts, name, operand, place, self.model)
+        return self._lookup(place, name, operand, parts)
 
     def keyword(self, name: str, operand: Any) -> Lookup:
         """Return the bound lookup that a keyword such as ``address__city__startswith`` asks for."""
-        try:
-            parts, lookup, place, plain, lookups = self._keywords[name]
-        except KeyError:
-            return self._new_keyword(name, operand)
-        if not lookups or lookups == len(LOOKUPS):
-            if type(operand) is plain and (type(operand) is not str or operand.isascii()):
-                return Lookup(parts, lookup, operand, place, self.model)
-            return self._lookup(place, lookup, operand, parts)
-        return self._new_keyword(name, operand)
+        return self.lookups({name: operand})[0]
+
+    def lookups(self, keywords: Mapping[str, Any]) -> tuple[Lookup, ...]:
+        """Return the bound lookup that each of some keywords asks for."""
+        found: tuple[Lookup, ...] = ()
+        for name in keywords:
+            operand = keywords[name]
+            if name not in self._keywords:
+                found += (self._new_keyword(name, operand),)
+                continue
+            parts, lookup, place, plain, known = self._keywords[name]
+            if known and known != len(LOOKUPS):
+                found += (self._new_keyword(name, operand),)
+                continue
+            kind = type(operand)
+            is_plain = kind is plain and (kind is not str or operand.isascii())
+            if is_plain or (kind is float and plain is int and operand - operand == 0.0):
+                found += (Lookup(parts, lookup, operand, place, self.model),)
+            else:
+                found += (self._lookup(place, lookup, operand, parts),)
+        return found
 
     def _new_keyword(self, name: str, operand: Any) -> Lookup:
         parts, lookup, lookups = tuple(name.split("__")), "equals", 0
         if len(parts) > 1:
             if parts[-1] in LOOKUPS:
                 parts, lookup = parts[:-1], parts[-1]
-            if lookup == "equals" or lookup not in _PLAIN_LOOKUPS:
+            if lookup not in COMPARISONS:
                 lookups = len(LOOKUPS)  # a user may register more, which the end may be one of
         place = self.place(parts)
         if len(self._keywords) < MOST_KNOWN:
-            plain = place.plain if lookup in _PLAIN_LOOKUPS else None
+            plain = None if lookup in OF_SEVERAL else place.unchecked.get(lookup)
             self._keywords[name] = (parts, lookup, place, plain, lookups)
         return self._lookup(place, lookup, operand, parts)
 
     def _lookup(self, place: Place, name: str, operand: Any, parts: tuple[str, ...]) -> Lookup:
-        if (
-            type(operand) is place.plain
-            and name in _PLAIN_LOOKUPS
-            and (type(operand) is not str or operand.isascii())
-        ):  # most operands, of which nothing has to be checked
-            return Lookup(parts, name, operand, place, self.model)
-        if name == "between" and type(operand) is tuple and len(operand) == 2:
-            low, high = operand
-            if type(low) is type(high) is place.plain is int:
-                return Lookup(parts, name, operand, place, self.model)
-        if name == "in" and type(operand) in _PLAIN_LISTS and are_plain(operand, place.plain):
-            return Lookup(parts, name, tuple(operand), place, self.model)
+        if name in place.unchecked:
+            plain, kind = place.unchecked[name], type(operand)
+            if name not in OF_SEVERAL:
+                if kind is plain and (kind is not str or operand.isascii()):
+                    return Lookup(parts, name, operand, place, self.model)
+                if kind is float and plain is int and operand - operand == 0.0:
+                    return Lookup(parts, name, operand, place, self.model)
+            elif name == "between":
+                if kind in _PAIRS and len(operand) == 2 and are_plain(operand, plain):
+                    return Lookup(parts, name, tuple(operand), place, self.model)
+            elif kind in _PLAIN_LISTS and are_plain(operand, plain):
+                return Lookup(parts, name, tuple(operand), place, self.model)
         where = f"{self.name}.{place.path}"
         if isinstance(operand, expressions.Node):
             raise OperandInvalid(
@@ -365,7 +396,7 @@ class Schema:
                 raise self._unknown(parts, part, (*kind.member_names(), *LOOKUPS))
             stored.append(kind.stored_name(part))
             kind = child
-        plain = _plain_type(kind) if info.reference is None else None
+        plain = plain_type(kind) if info.reference is None else None
         found = Place(
             "__".join(parts), info.stored, tuple(stored), kind, info.kind, info, plain=plain
         )
@@ -389,25 +420,6 @@ class Schema:
                 "in a condition and nowhere else"
             )
         return UnknownField(f"{self.name} has no member and no lookup {part!r}{whole}{hint}")
-
-
-def are_plain(values: Collection[Any], kind: type | None) -> bool:
-    r"""Tell whether all values, of which there are some, are of a type, and text of it is ASCII.
-
-    >>> are_plain(["a", "b"], str), are_plain([1, True], int), are_plain(["\xe9"], str)
-    (True, False, False)
-    """
-    return set(map(type, values)) == {kind} and (kind is not str or all(map(str.isascii, values)))
-
-
-def _plain_type(kind: Kind) -> type | None:
-    """Return the type of operands that a place of this kind takes without any check."""
-    if not isinstance(kind, Scalar | Union) or kind.is_open or len(kind.families) != 1:
-        return None
-    if isinstance(kind, Union) and not all(isinstance(one, Scalar | Null) for one in kind.some):
-        return None
-    (name,) = kind.families
-    return _PLAIN_TYPES.get(name)
 
 
 def key_as_kind(key: KeyKind) -> Kind:

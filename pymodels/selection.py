@@ -9,7 +9,7 @@ import msgspec
 
 from pymodels import conditions
 from pymodels.active import ACTIVE
-from pymodels.conditions import And, Condition, Lookup, Not, Or
+from pymodels.conditions import And, Condition, Lookup, Not
 from pymodels.errors import OperandInvalid, QueryError, ScanRefused, UsageError
 from pymodels.paths import Path
 from pymodels.planning import Pair, Plan, Term, execute
@@ -108,17 +108,22 @@ class Selection(Generic[M]):
         if given or not lookups:
             condition = schema.condition(given, lookups)
         else:
-            asked_by: tuple[Lookup, ...] = ()
-            for name in lookups:  # noqa: PLC0206 - items() would be one call more
-                asked_by += (schema.keyword(name, lookups[name]),)
+            asked_by = schema.lookups(lookups)
             condition = And(asked_by) if asked_by[1:] else asked_by[0]
         if asked.condition is not conditions.EVERYTHING:
             condition = conditions.both(asked.condition, condition)
-        if asked is not schema.everything:
-            return self._with(condition=condition)
         other = object.__new__(type(self))
         other._model, other._schema, other._storage = self._model, schema, self._storage
-        other._asked = Asked(condition)
+        other._asked = Asked(
+            condition,
+            asked.order,
+            asked.descending,
+            asked.unordered,
+            0,
+            None,
+            asked.allow_scan,
+            asked.prefetch,
+        )
         return other
 
     def where_not(self, *given: Condition, **lookups: Any) -> Self:
@@ -226,10 +231,9 @@ class Selection(Generic[M]):
     def reverse(self) -> Self:
         """Return the same records in exactly the opposite order."""
         self._refuse_slice("reverse")
-        terms = tuple(
-            Term(term.place, not term.descending, not term.nulls_first)
-            for term in self._asked.order
-        )
+        terms: tuple[Term, ...] = ()
+        for term in self._asked.order:
+            terms += (Term(term.place, not term.descending, not term.nulls_first),)
         return self._with(order=terms, descending=not self._asked.descending)
 
     def unordered(self) -> Self:
@@ -307,9 +311,13 @@ class Selection(Generic[M]):
             **changes,
         }
         condition = asked.condition
-        for part in condition.parts if type(condition) is And else (condition,):
-            if type(part) is not Lookup or type(part.operand) not in _NO_QUERIES:
-                condition = _with_keys(condition)
+        left: tuple[Any, ...] = (condition,)
+        while left:
+            part, left = left[0], left[1:]
+            if type(part) is not Lookup:
+                left = (part.part, *left) if type(part) is Not else (*part.parts, *left)
+            elif type(part.operand) not in _NO_QUERIES and isinstance(part.operand, Selection):
+                condition = conditions.transform(condition, _with_own_keys)
                 break
         storage = self._storage
         target = storage.current if ACTIVE.get() else storage
@@ -373,20 +381,6 @@ class Selection(Generic[M]):
         if asked.prefetch is not None:
             text += f" with {asked.prefetch}"
         return text
-
-
-def _with_keys(condition: Condition) -> Condition:
-    """Replace queries that stand as operands by the keys that they find."""
-    for part in condition.parts if type(condition) is Or else (condition,):
-        inner = part.part if type(part) is Not else part
-        if type(inner) is not Lookup or type(inner.operand) not in _NO_QUERIES:
-            break
-    else:
-        return condition
-    for one in conditions.lookups_in(condition):
-        if isinstance(one.operand, Selection):
-            return conditions.transform(condition, _with_own_keys)
-    return condition
 
 
 def _with_own_keys(lookup: Lookup) -> Lookup:
