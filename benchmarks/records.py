@@ -54,6 +54,41 @@ class Parcel(Model):
         indexes = (("town", "weight"), "place__shelf")
 
 
+class Letter(Model):
+    """A record with the kinds of indexes that the others lack, whose queries are only planned."""
+
+    sender: Field[str] = Field(index="caseless")
+    text: Field[str] = Field(index="trigram")
+    number: Field[int] = Field(index=True)
+    town: Field[str] = Field(index=True)
+    price: Field[float] = Field(index=True)
+    weight: Field[float] = Field(index="column")
+    state: Field[str]
+    day: Field[int]
+
+    class Meta:
+        """An index of some records, and one of two fields that could do as well."""
+
+        indexes = ({"fields": "day", "where": {"state": "lost"}}, ("state", "day"))
+
+
+def make_letters(count: int) -> list[Letter]:
+    """Return letters, a twentieth of them to each of twenty towns, and a fifth of them lost."""
+    return [
+        Letter(
+            sender=f"Sender {number % 50}",
+            text=f"many thanks for letter no. {number}",
+            number=number % 100,
+            town=f"town {number % 20}",
+            price=number * 37 % count / 4,
+            weight=number * 11 % count / 8,
+            state="there" if number % 5 else "lost",
+            day=number % 90,
+        )
+        for number in range(count)
+    ]
+
+
 def make_parcels(count: int) -> list[Parcel]:
     """Return parcels, a fifth of them in each of five towns."""
     return [

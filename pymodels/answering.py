@@ -1,74 +1,77 @@
-"""What an index, or the keys, find of one condition, exactly: the commonest conditions, at once.
+"""Where an index has the records of a lookup, as a function of the operand alone.
 
-``ByIndex`` and ``planning.split`` know of every condition what finds its records, or more than
-those. Here is what takes few calls, and no second look at a record.
+``byindex.ranges_of`` tells that of any lookup and any operand. What is here is made once for a
+lookup at a place and for a type of operands, takes few calls then, and comes to the same; operands
+that need a closer look get no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
-from pymodels.byindex import (
-    EVERY,
-    WHOLE_LOOKUPS,
-    AllOf,
-    AnyOf,
-    ByIndex,
-    InIndex,
-    Range,
-    ranges_of,
-    shortened,
+from pymodels.byindex import ByIndex, Range, in_year
+from pymodels.conditions import Lookup
+from pymodels.encoding import (
+    AFTER_INT,
+    ENCODERS,
+    EXACT_INT,
+    FAMILIES,
+    SHORT_INT,
+    double,
+    encode,
+    encoded_texts,
+    successor,
+    text_prefix,
 )
-from pymodels.conditions import And, Condition, Lookup, Not, Or
-from pymodels.encoding import ENCODERS, FAMILIES, encode, successor, text_prefix
-from pymodels.ordered import LONGEST, WHOLE, OrderedIndex, StoredPath
-from pymodels.planning import Superset
+from pymodels.ordered import CASELESS, LONGEST, MEMBERS, WHOLE, OrderedIndex, Part
 from pymodels.schema import Place
-from pymodels.values import ARRAYS
+from pymodels.values import ARRAYS, NULLS, family, family_of
 
-_COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
+Answer: TypeAlias = Callable[[Any], tuple[Range, ...] | None]
+"""Returns the ranges of an operand, in order; None if that is unclear, or if there are none."""
+
+_Encoder: TypeAlias = Callable[[Any], bytes]
+
 MOST_POINTS: Final = 1000
 """How many values are looked up one by one, before all records are gone through instead."""
-_BIG: Final = 1 << 63
-"""No greater int is stored, and those that are less have short entries."""
-_SPANS: Final = {int: FAMILIES["number"], str: FAMILIES["text"]}
 
 
-def found_by(native: ByIndex, condition: Condition) -> Any:
-    """Return the fragment that finds exactly the records of a condition, None if nothing helps.
+def answer_of(part: Part, place: Place, name: str, operand: Any) -> Answer | None:
+    """Return what answers a lookup among the values of a part, None where nothing here does.
 
-    ``NotImplemented`` where it takes a closer look to tell.
+    It is for operands of the same type as *operand*, and of the same types inside.
     """
-    if type(condition) is not Lookup:
-        return _found_by_several(native, condition)
-    name, place, operand = condition.name, condition.place, condition.operand
-    if place is None:
-        return NotImplemented
-    if place.way not in native.alone:
-        if place.way in native.members and not native.columns:
-            return _found_by_members(native.members[place.way], place, name, operand)
-        return _found_without_index(native, place, name, operand)
-    index = native.alone[place.way]
+    kind = type(operand)
+    if part.form == CASELESS:
+        return _CASELESS.get(name) if kind is str else None
+    if part.form == MEMBERS:
+        if place.kind.is_open or not place.kind.families <= ARRAYS:
+            return None  # text contains, too
+        name = _OF_MEMBERS.get(name, "")
+    elif part.form != WHOLE:
+        return None
+    if name in ("in", "any", "first", "between"):
+        kinds = set(map(type, operand))
+        kind = kinds.pop() if len(kinds) == 1 else object
+        if name == "between" and kinds and len({family(one) for one in operand}) == 1:
+            return _compared(name, kinds.pop(), encode)  # an int and a float, perhaps
+    encoder = ENCODERS.get(kind, encode)
     if name == "equals":
-        entry = ENCODERS[type(operand)](operand) if type(operand) in ENCODERS else encode(operand)
-        if entry[LONGEST - 1 :]:
-            return NotImplemented
-        return InIndex(index, ((entry, entry + b"\0"),), True)
-    if native.columns:
-        return NotImplemented
-    if name == "in":
-        return _at_points(index, operand)
-    if name in _COMPARED:
-        between = _plain_range(name, operand) or _range(index, 0, place, name, operand)
-    elif name == "startswith" and len(operand) < LONGEST // 8:
-        low = text_prefix(operand)
-        between = (low, successor(low))
-    elif name in WHOLE_LOOKUPS and not (name == "exists" and operand):
-        between = _range(index, 0, place, name, operand)
-    else:
-        return NotImplemented if place.way in native.several else None
-    return NotImplemented if between is None else InIndex(index, (between,))
+        return _ONE.get(kind) or _one(encoder)
+    if name in ("in", "any"):
+        return _SOME.get(kind) or _some(encoder)
+    if name == "first":
+        return _first(encoder)
+    if name == "startswith":
+        return _begins
+    if name == "exists":
+        return _null
+    if name == "year":
+        return lambda operand: in_year(operand).ranges or None
+    if kind is int and name in _COMPARED and name != "between":
+        return _compared_ints(name)
+    return _compared(name, kind, encoder) if name in _COMPARED and kind in ENCODERS else None
 
 
 def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | None:
@@ -85,153 +88,140 @@ def equality(native: ByIndex, lookup: Lookup) -> tuple[OrderedIndex, bytes] | No
     return None if entry[LONGEST - 1 :] else (index, entry)
 
 
-def _found_without_index(native: ByIndex, place: Place, name: str, operand: Any) -> Any:
-    if place.way in native.paths or native.columns:
-        return NotImplemented
-    if not place.is_key:
-        is_unique = place.field is not None and place.field.options.unique
-        return NotImplemented if is_unique else None
-    by_key = native.keys.lookups
-    found = by_key[name](place, operand) if name in by_key else NotImplemented
-    return NotImplemented if type(found) is Superset else found
+# --- single values --------------------------------------------------------------------------
 
 
-def _found_by_members(index: OrderedIndex, place: Place, name: str, operand: Any) -> Any:
-    if place.kind.is_open or not place.kind.families <= ARRAYS:
-        return NotImplemented  # text contains, too
-    if name == "contains":
-        return _at_points(index, (operand,))
-    return _at_points(index, operand) if name == "contains_any" else NotImplemented
+def _one(encoder: _Encoder) -> Answer:
+    def answer(operand: Any) -> tuple[Range, ...] | None:
+        entry = encoder(operand)
+        return None if entry[LONGEST:] else ((entry, successor(entry)),)
+
+    return answer
 
 
-def _at_points(index: OrderedIndex, operands: tuple[Any, ...]) -> Any:
-    if not operands or operands[MOST_POINTS:]:
-        return NotImplemented
-    encoder = ENCODERS.get(type(operands[0]), encode)
-    for operand in operands:
-        if type(operand) is not type(operands[0]):
-            encoder = encode
-    entries = sorted(set(map(encoder, operands)))
-    if max(map(len, entries)) >= LONGEST:
-        return NotImplemented
-    ranges: tuple[Range, ...] = ()
-    for entry in entries:
-        ranges += ((entry, entry + b"\0"),)
-    return InIndex(index, ranges, True)
-
-
-def _range(
-    index: OrderedIndex, position: int, place: Place, name: str, operand: Any
-) -> Range | None:
-    asked = ranges_of(index.parts[position], place, name, operand)
-    if asked is None or not asked.exact:
+def _one_text(operand: str) -> tuple[Range, ...] | None:
+    if "\0" in operand or "\1" in operand:
         return None
-    ranges, wider = shortened(asked.ranges)
-    return None if wider or len(ranges) != 1 else ranges[0]
+    entry = f" {operand}\0".encode()
+    return None if entry[LONGEST:] else ((entry, entry[:-1] + b"\1"),)
 
 
-def _plain_range(name: str, operand: Any) -> Range | None:
-    """Return what ``ranges_of`` does if operands are of the commonest types and not long."""
-    low, high = operand if name == "between" else (operand, operand)
-    kind = type(low)
-    if kind not in _SPANS or type(high) is not kind:
-        return None
-    (start, end), encoder = _SPANS[kind], ENCODERS[kind]
-    if name == "gt":
-        start = successor(encoder(low))
-    elif name in ("gte", "between"):
-        start = encoder(low)
-    if name == "lt":
-        end = encoder(high)
-    elif name in ("lte", "between"):
-        end = successor(encoder(high))
-    if kind is int:
-        is_short = -_BIG < low < _BIG and -_BIG < high < _BIG
-    else:
-        is_short = len(start) <= LONGEST >= len(end)
-    return (start, end) if start < end and is_short else None
+def _one_int(operand: int) -> tuple[Range, ...] | None:
+    if not 0 <= operand <= EXACT_INT:
+        return _AN_INT(operand)
+    short = double(operand)
+    return ((SHORT_INT % short, AFTER_INT % short),)
 
 
-# --- several fields, of one index -----------------------------------------------------------
+def _null(operand: Any) -> tuple[Range, ...] | None:
+    return (FAMILIES["null"],)
 
 
-def found_by_fields(native: ByIndex, parts: Sequence[Condition]) -> tuple[InIndex, int] | None:
-    """Return what an index of several fields finds of all that any index is asked about.
+_AN_INT: Final = _one(ENCODERS[int])
+_ONE: Final[Mapping[type, Answer]] = {str: _one_text, int: _one_int, type(None): _null}
 
-    Nothing finds fewer records then. It comes with how many of the fields have but one value.
-    """
-    asked: dict[StoredPath, Lookup] = {}
-    for part in parts:
-        if type(part) is not Lookup or part.place is None or part.place.is_key:
+
+# --- several values -------------------------------------------------------------------------
+
+
+def _some(encoder: _Encoder) -> Answer:
+    def answer(operands: tuple[Any, ...]) -> tuple[Range, ...] | None:
+        if not operands or operands[MOST_POINTS:]:
             return None
-        place = part.place
-        if place.field is not None and place.field.options.unique:
+        entries = sorted(set(map(encoder, operands)))
+        if max(map(len, entries)) > LONGEST:
             return None
-        if place.way in native.paths:
-            if place.way in asked:
-                return None
-            asked[place.way] = part
-    for index in native.compound:
-        low = high = b""
-        used = equal = 0
-        for one in index.parts:
-            if one.path not in asked:
-                break
-            lookup = asked[one.path]
-            used += 1
-            if lookup.name == "equals":
-                low += encode(lookup.operand)
-                equal += 1
-                continue
-            between = _between(index, used - 1, lookup)
-            if between is None:
-                used = 0
-            else:
-                low, high = low + between[0], low + between[1]
-            break
-        if used and not asked.keys() - {one.path for one in index.parts[:used]}:
-            high = high or successor(low)
-            is_short = len(low) < LONGEST >= len(high)
-            return (InIndex(index, ((low, high),)), equal) if is_short else None
-    return None
+        return tuple(zip(entries, map(successor, entries), strict=True))
+
+    return answer
 
 
-def _between(index: OrderedIndex, position: int, lookup: Lookup) -> Range | None:
-    name, place = lookup.name, lookup.place
-    if place is None or name in ("in", "exists"):
+def _some_texts(operands: tuple[str, ...]) -> tuple[Range, ...] | None:
+    if operands[MOST_POINTS:]:
         return None
-    found = _plain_range(name, lookup.operand) if name in _COMPARED else None
-    return found or _range(index, position, place, name, lookup.operand)
+    entries = sorted(set(encoded_texts(operands)))
+    if max(map(len, entries)) > LONGEST:
+        return None
+    return tuple([(entry, entry[:-1] + b"\1") for entry in entries])
 
 
-# --- several of them ------------------------------------------------------------------------
+def _some_ints(operands: tuple[int, ...]) -> tuple[Range, ...] | None:
+    ordered = sorted(set(operands))
+    if ordered[0] < 0 or ordered[-1] > EXACT_INT or operands[MOST_POINTS:]:
+        return _INTS(operands)
+    return tuple([(SHORT_INT % one, AFTER_INT % one) for one in map(double, ordered)])
 
 
-def _found_by_several(native: ByIndex, condition: Condition) -> Any:
-    """Return what finds the records of which some, or all, parts are true, or the only one not."""
-    if native.columns:
-        return NotImplemented
-    if type(condition) is Or:
-        some: tuple[Any, ...] = ()
-        for part in condition.parts:
-            one = found_by(native, part)
-            if type(one) is not InIndex and type(one) is not AllOf:
-                return None if one is None else NotImplemented
-            some += (one,)
-        return AnyOf(some) if some else NotImplemented
-    if type(condition) is And:
-        every: tuple[Any, ...] = ()
-        for part in condition.parts:
-            one = found_by(native, part)
-            if type(one) is not InIndex:
-                return NotImplemented
-            every += (one,)
-        return AllOf(every) if every else NotImplemented
-    if type(condition) is not Not:
-        return NotImplemented
-    inner = found_by(native, condition.part)
-    if type(inner) is not InIndex or inner.ranges[1:] or inner.index.parts[0].form != WHOLE:
-        return None if inner is None else NotImplemented
-    ((first, last),) = EVERY
-    ((low, high),) = inner.ranges
-    return InIndex(inner.index, ((first, low), (high, last)))
+def _first(encoder: _Encoder) -> Answer:
+    one = _one(encoder)
+
+    def answer(operands: tuple[Any, ...]) -> tuple[Range, ...] | None:
+        return one(operands[0]) if operands else None
+
+    return answer
+
+
+_INTS: Final = _some(ENCODERS[int])
+_SOME: Final[Mapping[type, Answer]] = {str: _some_texts, int: _some_ints}
+
+
+# --- values between others ------------------------------------------------------------------
+
+_COMPARED: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
+
+
+def _compared(name: str, kind: type, encoder: _Encoder) -> Answer | None:
+    family = family_of(kind)
+    if family in NULLS:
+        return None
+    start, end = FAMILIES[family]
+
+    def answer(operand: Any) -> tuple[Range, ...] | None:
+        low, high = start, end
+        if name == "between":
+            low, high = encoder(operand[0]), successor(encoder(operand[1]))
+        elif name == "gte":
+            low = encoder(operand)
+        elif name == "gt":
+            low = successor(encoder(operand))
+        elif name == "lt":
+            high = encoder(operand)
+        else:
+            high = successor(encoder(operand))
+        return None if low >= high or low[LONGEST:] or high[LONGEST:] else ((low, high),)
+
+    return answer
+
+
+def _compared_ints(name: str) -> Answer:
+    """Return what ``_compared`` does, made for the commonest operands."""
+    start, end = FAMILIES["number"]
+    usual = _compared(name, int, ENCODERS[int])
+
+    def answer(operand: int) -> tuple[Range, ...] | None:
+        if not 0 <= operand <= EXACT_INT:
+            return None if usual is None else usual(operand)
+        short = double(operand)
+        if name == "gte":
+            return ((SHORT_INT % short, end),)
+        if name == "lt":
+            return ((start, SHORT_INT % short),)
+        after = AFTER_INT % short
+        return ((after, end),) if name == "gt" else ((start, after),)
+
+    return answer
+
+
+def _begins(operand: str) -> tuple[Range, ...] | None:
+    low = text_prefix(operand)
+    return None if low[LONGEST:] else ((low, successor(low)),)
+
+
+# --- values that are not whole --------------------------------------------------------------
+
+_OF_MEMBERS: Final = {"contains": "equals", "contains_any": "any", "contains_all": "first"}
+_CASELESS: Final[Mapping[str, Answer]] = {
+    "equals": lambda operand: _one_text(operand.casefold()),
+    "iequals": lambda operand: _one_text(operand.casefold()),
+    "istartswith": lambda operand: _begins(operand.casefold()),
+}

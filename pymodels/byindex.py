@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, date
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from pymodels.bykey import Fragment
-from pymodels.conditions import EVERYTHING, Condition
-from pymodels.encoding import ENCODERS, FAMILIES, encode, successor, text_prefix
+from pymodels.conditions import EVERYTHING, Condition, Lookup
+from pymodels.encoding import FAMILIES, encode, encoded_runs, encoded_texts, successor, text_prefix
 from pymodels.ordered import (
     CASELESS,
     COLUMN,
@@ -163,13 +163,29 @@ def common(left: Sequence[Range], right: Sequence[Range]) -> tuple[Range, ...]:
     >>> common([(b"a", b"d"), (b"x", b"z")], [(b"c", b"y")])
     ((b'c', b'd'), (b'x', b'y'))
     """
+    if len(left) == len(right) == 1:
+        ((low, high),), ((start, end),) = left, right
+        if low < start:
+            low = start
+        if high > end:
+            high = end
+        return ((low, high),) if low < high else ()
     return united((max(one[0], other[0]), min(one[1], other[1])) for one in left for other in right)
 
 
 def outside(ranges: Sequence[Range]) -> tuple[Range, ...]:
-    """Return all entries that lie in none of some ranges, which are in order."""
-    edges = [_FIRST, *(edge for one in ranges for edge in one), _LAST]
-    return united(zip(edges[::2], edges[1::2], strict=True))
+    r"""Return all entries that lie in none of some ranges, which are in order.
+
+    >>> outside([(b"a", b"c"), (b"c", b"d")])
+    ((b'\x01', b'a'), (b'd', b'\xff'))
+    """
+    found: tuple[Range, ...] = ()
+    start = _FIRST
+    for low, high in ranges:
+        if start < low:
+            found += ((start, low),)
+        start = high
+    return (*found, (start, _LAST)) if start < _LAST else found
 
 
 _FIRST: Final = b"\x01"
@@ -233,7 +249,8 @@ def _exists(wanted: bool) -> _Found:
     return None if wanted else Ranges((NULL,), True, False)
 
 
-def _year(number: int) -> _Found:
+def in_year(number: int) -> Ranges:
+    """Return where the moments of a year lie."""
     if not MINYEAR <= number <= MAXYEAR:
         return NOTHING
     low = encode(date(number, 1, 1))
@@ -251,7 +268,7 @@ _OF_WHOLE: Final[Mapping[str, Callable[[Any], _Found]]] = {
     "between": _between,
     "startswith": _begins,
     "exists": _exists,
-    "year": _year,
+    "year": in_year,
 }
 _OF_MEMBERS: Final[Mapping[str, Callable[[Any], _Found]]] = {
     "contains": lambda operand: _values((operand,)),
@@ -327,11 +344,11 @@ class ByIndex(Native[Any]):
 
     *indexes* are those that are ready and read their values as *schema* does.
 
-    ``alone`` has the index by which a whole field is found and sorted by, ``members`` that of the
-    members of a list, ``trigrams`` one of three characters where there is no other, and
-    ``compound`` those of several whole fields. ``paths`` is where any of these and others leads
-    that has all records, and ``several`` where more than one does;
-    ``partial`` is what has to be asked about for an index of some records to be of use.
+    ``alone`` has the index by which a whole field is found and sorted by, ``first`` all that begin
+    with a path, and ``trigrams`` the paths of those of three characters. ``taken`` are the paths
+    and lookups that indexes of some records take for granted, and ``clauses`` these with the type
+    of the operand, and the operand, where those are plain. ``prepared`` remembers what can be done
+    about conditions of a shape.
     """
 
     def __init__(
@@ -341,34 +358,24 @@ class ByIndex(Native[Any]):
         usable = [index for index in indexes if fits(index, schema)]
         self.indexes = tuple(index for index in usable if index.parts[0].form != COLUMN)
         self.columns = {one.parts[0].path[0]: one for one in usable if one not in self.indexes}
-        total = [index for index in self.indexes if not index.where]
-        paths = [path for index in total for path in {part.path for part in index.parts}]
-        self.paths = set(paths)
-        self.several = {path for path, number in Counter(paths).items() if number > 1}
-        self._first: dict[tuple[str, ...], list[OrderedIndex]] = {}
+        self.partial = [index for index in self.indexes if index.where]
+        self.trigrams = {
+            index.parts[0].path for index in self.indexes if index.parts[0].form == TRIGRAM
+        }
+        self.first: dict[tuple[str, ...], list[OrderedIndex]] = {}
         for index in sorted(self.indexes, key=lambda index: len(index.parts)):
             if not index.where and index.has_all_with(1):
-                self._first.setdefault(index.parts[0].path, []).append(index)
-        whole = {path: _whole_of(some, schema) for path, some in self._first.items()}
+                self.first.setdefault(index.parts[0].path, []).append(index)
+        whole = {path: _whole_of(some, schema) for path, some in self.first.items()}
         self.alone = {path: index for path, index in whole.items() if index is not None}
-        self.members = {
-            path: one
-            for path, some in self._first.items()
-            for one in some
-            if len(one.parts) == 1 and one.parts[0].form == MEMBERS
+        clauses = [clause for index in self.partial for clause in index.where]
+        self.taken = {(clause.path, clause.lookup) for clause in clauses}
+        self.clauses = {
+            (clause.path, clause.lookup, type(value), value)
+            for clause in clauses
+            if isinstance(value := msgspec.msgpack.decode(clause.operand), str | int | float | None)
         }
-        self.trigrams = {
-            path: some[0]
-            for path, some in self._first.items()
-            if len(some) == 1 and some[0].parts[0].form == TRIGRAM
-        }
-        self.compound = [one for one in self.indexes if len(one.parts) > 1 and one.is_total]
-        first = {index.parts[0].path for index in total}
-        self.partial = [
-            asked | {index.parts[0].path} if asked <= first else asked
-            for index in self.indexes
-            if (asked := {clause.path for clause in index.where})
-        ]
+        self.prepared: dict[Any, Any] = {}
         names = {*keys.lookups, *WITH_PARTS, *(name for some in _TABLES.values() for name in some)}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
 
@@ -388,9 +395,9 @@ class ByIndex(Native[Any]):
 
     def find(self, place: Place, name: str, operand: Any) -> Any:
         """Return the fragment for one lookup, from the first index that has one."""
-        for index in self._first.get((place.stored, *place.inside), ()):
+        for index in self.first.get((place.stored, *place.inside), ()):
             if index.parts[0].form == TRIGRAM:
-                found = by_trigrams(index, place, name, operand)
+                found = by_trigrams(index, Lookup(place.way, name, operand, place))
                 if found is not None:
                     return Superset(found)
                 continue
@@ -408,7 +415,10 @@ class ByIndex(Native[Any]):
 
     def any_of(self, parts: Sequence[Any]) -> Any:
         found = self.keys.any_of(parts)
-        return AnyOf(tuple(parts)) if found is NotImplemented else found
+        if found is not NotImplemented:
+            return found
+        entries = one_of_entries(parts)
+        return AnyOf(tuple(parts)) if entries is None else entries
 
     def negate(self, part: Any) -> Any:
         if isinstance(part, InIndex) and part.index.is_total:
@@ -417,6 +427,19 @@ class ByIndex(Native[Any]):
 
     def order_by(self, terms: Any, descending: bool) -> Any:
         return self.keys.order_by(terms, descending)
+
+
+def one_of_entries(parts: Sequence[Any]) -> InIndex | None:
+    """Return the entries of all *parts*, None unless each has some of the same index."""
+    if not parts:
+        return None
+    first = parts[0]
+    ranges: tuple[Range, ...] = ()
+    for one in parts:
+        if type(one) is not InIndex or not one.points or one.index is not first.index:
+            return None
+        ranges += one.ranges
+    return InIndex(first.index, tuple(sorted(set(ranges))), True)
 
 
 def _whole_of(indexes: Sequence[OrderedIndex], schema: Schema) -> OrderedIndex | None:
@@ -430,16 +453,21 @@ def _whole_of(indexes: Sequence[OrderedIndex], schema: Schema) -> OrderedIndex |
     return next((one for one in indexes if len(one.parts) == 1 and one.is_total), None)
 
 
-def by_trigrams(index: OrderedIndex, place: Place, lookup: str, operand: Any) -> Any:
-    """Return what finds all text with *operand* inside, and more; None if that is too short."""
-    if lookup not in WITH_PARTS:
+def by_trigrams(index: OrderedIndex, asked: Lookup) -> Any:
+    """Return what finds all text with an operand inside, and more; None if that is too short."""
+    name, place, operand = asked.name, asked.place, asked.operand
+    if name not in WITH_PARTS or type(operand) is not str or place is None:
         return None
-    if lookup == "contains" and (place.kind.is_open or place.kind.families & ARRAYS):
+    if name == "contains" and (place.kind.is_open or place.kind.families & ARRAYS):
         return None  # a list contains members
     found: tuple[InIndex, ...] = ()
-    for part in required(lookup, operand):
-        entry = ENCODERS[str](part)
+    for entry in _in_pattern(operand) if name == "matches" else encoded_runs(operand):
         found += (InIndex(index, ((entry, entry + b"\0"),), True),)
     if not found:
         return None
     return AllOf(found) if found[1:] else found[0]
+
+
+@lru_cache(maxsize=512)  # as many patterns as ``re`` remembers
+def _in_pattern(pattern: str) -> list[bytes]:
+    return encoded_texts(required("matches", pattern))

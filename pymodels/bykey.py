@@ -89,7 +89,10 @@ def _encodable(place: Place, operand: Any) -> bool:
 
 def _range(**bounds: str) -> Any:
     def answer(place: Place, operand: Any) -> Any:
-        if not place.is_key or not _encodable(place, operand):
+        if not place.is_key:
+            return NotImplemented
+        is_plain = place.plain is str and type(operand) is str and operand.isascii()
+        if not is_plain and not _encodable(place, operand):
             return NotImplemented
         if bounds["end"] == "low":
             return KeyRange(low=operand, low_excluded=bounds["kind"] == "open")

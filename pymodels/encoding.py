@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -18,6 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pymodels.pairs import Pairs
+from pymodels.trigrams import trigrams
 from pymodels.values import ABSENT
 
 _END: Final = b"\0"
@@ -57,8 +58,10 @@ Dates and instants lie among each other, as they sort.
 # between numbers that round to the same float.
 _LESS, _EQUAL, _GREATER = 0x40, 0x80, 0xC0
 _whole: Callable[..., bytes] = struct.Struct(">BdB").pack
-_double: Callable[..., bytes] = struct.Struct(">d").pack
-_EXACT_INT: Final = 1 << 53
+double: Callable[..., bytes] = struct.Struct(">d").pack
+"""Returns the eight bytes of a float."""
+EXACT_INT: Final = 1 << 53
+"""The greatest int that is a float, as all less than it are."""
 _INFINITE: Final = float("inf")
 _BITS_BEYOND: Final = 1 << 15
 """An int with more bits is greater than every number that can be stored."""
@@ -68,17 +71,24 @@ _FLIP: Final = bytes(range(255, -1, -1))
 def _float(value: float) -> bytes:
     if value >= 0:  # zero without its sign: -0.0 is 0
         return _whole(_POSITIVE, value or 0.0, _EQUAL)
-    return b"\x10" + _double(-value).translate(_FLIP) + b"\x80"
+    return b"\x10" + double(-value).translate(_FLIP) + b"\x80"
 
 
 def _int(value: int) -> bytes:
-    if 0 <= value <= _EXACT_INT:
+    if 0 <= value <= EXACT_INT:
         return _whole(_POSITIVE, value, _EQUAL)
-    if -_EXACT_INT <= value < 0:
+    if -EXACT_INT <= value < 0:
         return _float(float(value))
     if value.bit_length() > _BITS_BEYOND:
         return b"\x11\xff" if value > 0 else b"\x10\x00"
     return _decimal(Decimal(value))
+
+
+SHORT_INT: Final = b"%c%%b%c" % (_POSITIVE, _EQUAL)
+"""What the bytes of the float are put into to encode an int from 0 to ``EXACT_INT``."""
+
+AFTER_INT: Final = b"%c%%b%c" % (_POSITIVE, _EQUAL + 1)
+"""The same for what comes after such an encoding."""
 
 
 def _decimal(value: Decimal) -> bytes:
@@ -94,7 +104,7 @@ def _decimal(value: Decimal) -> bytes:
     # 1 to 9 in front, so that trailing zeros are all that there is to leave out.
     text = (value.adjusted() + 0x8000).to_bytes(2, "big")
     text += bytes(48 + digit for digit in digits).rstrip(b"0") + _END
-    magnitude = _double(-near if negative else near)
+    magnitude = double(-near if negative else near)
     if negative:  # also a number that rounds to zero
         return b"\x10" + magnitude.translate(_FLIP) + bytes([side]) + text.translate(_FLIP)
     return b"\x11" + magnitude + bytes([side]) + text
@@ -107,6 +117,35 @@ def _text(value: str) -> bytes:
     if "\0" in value or "\1" in value:
         return b"\x20%b\0" % _escaped(value.encode())
     return f" {value}\0".encode()
+
+
+def encoded_texts(values: Sequence[str]) -> list[bytes]:
+    r"""Return what ``encode`` does of each, in one go.
+
+    >>> encoded_texts(["b", "a", ""]) == [encode("b"), encode("a"), encode("")]
+    True
+    >>> encoded_texts(["a\0b"]) == [encode("a\0b")]
+    True
+    """
+    joined = "\0 ".join(values)
+    if "\1" in joined or joined.count("\0") != len(values) - 1:
+        return list(map(_text, values))
+    return [one + _END for one in f" {joined}\0".encode().split(_END)[:-1]]
+
+
+def encoded_runs(text: str) -> Iterable[bytes]:
+    """Return what ``encode`` does of every run of three characters in *text*, without its case.
+
+    >>> list(encoded_runs("Anna")) == [encode("ann"), encode("nna")]
+    True
+    """
+    try:
+        data = text.casefold().encode("ascii")
+    except UnicodeEncodeError:
+        return encoded_texts(trigrams(text))
+    if 0 in data or 1 in data:
+        return encoded_texts(trigrams(text))
+    return {b" %c%c%c\0" % run: None for run in zip(data, data[1:], data[2:], strict=False)}
 
 
 def _escaped(data: bytes) -> bytes:
@@ -281,5 +320,11 @@ def successor(prefix: bytes) -> bytes:
     >>> successor(b"ab"), successor(b"a\xff")
     (b'ac', b'b')
     """
+    last = prefix[-1]
+    if last != 255:
+        return prefix[:-1] + _NEXT[last]
     stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes([stripped[-1] + 1])
+    return stripped[:-1] + _NEXT[stripped[-1]]
+
+
+_NEXT: Final = [bytes([byte + 1]) for byte in range(255)]

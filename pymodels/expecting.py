@@ -1,26 +1,21 @@
-"""What to expect of a way to find records: how many it finds, and what that costs.
+"""What to expect of a way to find records: how many it finds, counted or by a sample.
 
-All of it comes from counts and samples, which may be wrong.
+Any of it may be wrong: that costs time, and never a record.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
-from pymodels.byindex import EVERY, AllOf, AnyOf, InColumns, IndexOrder, InIndex
-from pymodels.bykey import Keys, UniqueValue
-from pymodels.fetching import by_keys
+from pymodels.byindex import EVERY, AllOf, AnyOf, InIndex, Range
+from pymodels.bykey import KeyRange, Keys, UniqueValue, bounds
+from pymodels.fetching import range_of
 from pymodels.schema import Schema
-from pymodels.sweeping import Sweep
-from pymodels.tables import IndexView, index_table, records_table
-
-if TYPE_CHECKING:
-    from pymodels.tablereading import TableReader
+from pymodels.tables import index_table
 
 FETCH, PROBE, ENTRY, SORT, SCAN = 1.0, 1.5, 0.2, 2.5, 0.7
 """What it takes to fetch a record by its key, to look into it, to read an entry of an index, to
@@ -39,254 +34,210 @@ SAMPLED: Final = 100_000
 UNKNOWN_SHARE: Final = 8
 """What part of all records a long range is thought to be where there is no sample."""
 
-_UNDECIDED: Final = 0.1
-"""What part of the records a condition is thought to keep that no index decides."""
+FEW: Final = 8
+"""So many records are read and looked into before another index is so much as counted."""
 
+_SEVERAL: Final = 8
+"""So many ranges of an index are counted, as all of them would take longer than it can spare."""
 
-class Candidate(msgspec.Struct, frozen=True):
-    """A way to find records: a fragment, and which conditions it decides, those exactly or not."""
+_TRUSTED: Final = 8
+"""A range that is so many times as long as the distance of two samples is not counted as well."""
 
-    fragment: Any
-    exact: frozenset[int] = frozenset()
-    inexact: frozenset[int] = frozenset()
-
-    @property
-    def decides(self) -> frozenset[int]:
-        return self.exact | self.inexact
-
-
-class Ordered(msgspec.Struct, frozen=True):
-    """A way to read the records in the order that is asked for."""
-
-    candidate: Candidate
-    order: IndexOrder
-
-
-# --- how many -------------------------------------------------------------------------------
+_WORTH: Final = (FETCH + PROBE) / ENTRY
+"""How many entries may be read to spare a record."""
 
 Sample: TypeAlias = tuple[int, int, list[bytes]]
 """How many entries an index had, how far apart some of them were, and those."""
 
+Sizes: TypeAlias = tuple[int, tuple[int, ...]]
+"""How many records there are, 0 if nobody had to know, and the sizes."""
 
-class Expectations:
-    """How many records a fragment finds, as far as can be told in a moment."""
 
-    def __init__(self, storage: TableReader, view: IndexView, schema: Schema) -> None:
-        self.view = view
-        self.schema = schema
-        self.collection = collection = schema.collection
-        self.samples: dict[str, Sample] = storage.samples
-        self.records = view.count(records_table(collection))
-        self.counted = max(COUNTED, self.records // COUNTED_SHARE)
-        self.enough = self.counted
-        self._known: dict[int, tuple[Any, int]] = {}
+class Counts(Protocol):
+    """What counts the pairs of tables; an ``IndexView`` does."""
 
-    def of_all(self, found: Sequence[Candidate]) -> list[tuple[int, Candidate]]:
-        """Return how many records each candidate finds, the fewest first.
+    def count(self, table: str) -> int:
+        """Return how many pairs a table has."""
 
-        Of what is far more than that, nobody has to know how much.
+    def count_points(self, table: str, points: Iterable[Range]) -> tuple[int, ...]:
+        """Return how many records have the entry that each range begins with."""
+
+    def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
+        """Return how many pairs a table has in a range, or *most* if there are more."""
+
+    def sample(self, table: str, step: int) -> list[bytes]:
+        """Return the first entry of an index, and each that comes *step* pairs after another."""
+
+
+class Counter(msgspec.Struct):
+    """Counts how many records fragments find, as far as that can pay.
+
+    Args:
+        counts: what there is to count.
+        samples: entries of indexes that were sampled, by table; more are taken as they are needed.
+        schema: what is asked about.
+        records: how many records there are, 0 if nobody had to know yet.
+        most: how many entries of an index are counted; reading more could not pay.
+        worth: how many entries may be read to spare what another index finds, None without one.
+    """
+
+    counts: Counts
+    samples: dict[str, Sample]
+    schema: Schema
+    records: int = 0
+    most: int = COUNTED
+    worth: int | None = None
+
+    def each(self, asked: Sequence[Any], of_records: bool) -> Sizes:
+        """Return how many records each of some fragments finds, best those of single entries first.
+
+        Those after one that finds few are left out. *of_records* says to tell in any case how many
+        records there are.
         """
-        counted: list[tuple[int, Candidate]] = []
-        for one in sorted(found, key=lambda one: not getattr(one.fragment, "points", False)):
-            size = self.of(one.fragment)
-            counted.append((size, one))
-            self.enough = min(self.enough, int(size * (FETCH + PROBE) / ENTRY))
-        self.enough = self.counted
-        return sorted(counted, key=lambda pair: (pair[0], -len(pair[1].exact)))
+        if of_records:
+            self.records = self.counts.count(self.schema.table)
+        sizes: tuple[int, ...] = ()
+        least: int | None = None
+        for one in asked:
+            if type(one) is AllOf:
+                size = self._of_all(one.parts)
+            elif type(one) is not InIndex:
+                size = self.of(one)
+            elif one.points and not one.ranges[_SEVERAL:]:
+                table, size = index_table(self.schema.collection, one.index.name), 0
+                for number in self.counts.count_points(table, one.ranges):
+                    size += number
+            else:
+                size = self.in_index(one)
+            if size > COUNTED and not self.records and type(one) is not AllOf:
+                self.records = self.counts.count(self.schema.table)
+            if self.records and size > self.records:
+                size = self.records
+            sizes += (size,)
+            if least is None or size < least:
+                least = size
+            if size <= FEW:
+                break
+            if self.worth is None or size * _WORTH < self.worth:
+                self.worth = int(size * _WORTH) + 1
+                if self.worth < self.most:
+                    self.most = self.worth
+        if least is not None and least > COUNTED and not self.records:
+            self.records = self.counts.count(self.schema.table)
+        return self.records, sizes
 
     def of(self, fragment: Any) -> int:
-        known = self._known.get(id(fragment))
-        if known is None:  # what is counted is kept, so that nothing else gets its id
-            known = self._known[id(fragment)] = (fragment, self._of(fragment))
-        return known[1]
+        """Return how many records a fragment finds."""
+        if type(fragment) is InIndex:
+            return self.in_index(fragment)
+        if type(fragment) is AnyOf:
+            number = 0
+            for one in fragment.parts:
+                number += self.in_index(one) if type(one) is InIndex else self.of(one)
+            return number
+        if type(fragment) is AllOf:
+            return self._of_all(fragment.parts)
+        if type(fragment) is Keys:
+            return len(fragment.keys)
+        if type(fragment) is KeyRange:
+            ends: Any = bounds(self.schema, fragment)
+        else:
+            ends = None if fragment is None else range_of(self.schema, fragment)
+        records = self.records = self.records or self.counts.count(self.schema.table)
+        if ends is None:
+            return 1 if type(fragment) is UniqueValue else records
+        most = records // COUNTED_SHARE
+        if most < COUNTED:
+            most = COUNTED
+        low, high = ends
+        number = self.counts.count_between(self.schema.table, low, high, most)
+        share = records // UNKNOWN_SHARE
+        return number if number < most or number > share else share
 
-    def _of(self, fragment: Any) -> int:
-        match fragment:
-            case Keys(keys):
-                return len(keys)
-            case UniqueValue():
-                return 1
-            case InIndex():
-                return min(self.records, self._in_index(fragment))
-            case AnyOf(parts):
-                return min(self.records, sum(map(self.of, parts)))
-            case AllOf(parts):
-                return min(map(self.of, parts))
-            case None | InColumns():
-                return self.records
-            case _:
-                return self._of_keys(fragment)
+    def _of_all(self, parts: tuple[Any, ...]) -> int:
+        """Return how many records the part finds that finds fewest."""
+        index = parts[0].index if type(parts[0]) is InIndex else None
+        some: tuple[Range, ...] = ()
+        for one in parts:
+            if type(one) is InIndex and one.points and one.index is index:
+                some += one.ranges
+        if index is None or some[len(parts) :] or not some[len(parts) - 1 :]:
+            return min([self.of(one) for one in parts])
+        # Runs of text: those of one word are about as frequent.
+        table = index_table(self.schema.collection, index.name)
+        sizes = self.counts.count_points(table, (some[(len(some) - 1) // 2], some[-1]))
+        return sizes[0] if sizes[0] < sizes[1] else sizes[1]  # noqa: FURB136 - one call less
 
-    def _of_keys(self, fragment: Any) -> int:
-        """Count a range of keys, up to where reading it would take much longer than that."""
-        found = by_keys(self.view, self.schema, fragment, descending=False)
-        counted = sum(1 for _ in islice(found, self.counted))
-        if counted < self.counted:
-            return counted
-        return max(counted, self.records // UNKNOWN_SHARE)
-
-    def _in_index(self, fragment: InIndex) -> int:
-        table = index_table(self.collection, fragment.index.name)
-        ranges = fragment.ranges
+    def in_index(self, fragment: InIndex) -> int:
+        """Return how many records some ranges of an index find."""
+        ranges, index, counts = fragment.ranges, fragment.index, self.counts
+        table = index_table(self.schema.collection, index.name)
+        some = ranges[:_SEVERAL] if ranges[_SEVERAL:] else ranges
+        if fragment.points:
+            number = sum(counts.count_points(table, some))
+            return number if some is ranges else number * len(ranges) // len(some)
         if ranges == EVERY:
-            return self.view.count(table)
-        some, total = ranges[:8], 0
+            return counts.count(table)
+        if ranges[1:] and ranges[0][0] == EVERY[0][0] and ranges[-1][1] == EVERY[0][1]:
+            return self._outside(table, some)
+        samples = self.samples
+        sample = samples[table] if table in samples else None  # noqa: SIM401 - one call less
+        if sample is None:
+            size = 0
+        elif index.where or index.spread:
+            size = counts.count(table)
+        else:
+            size = self.records = self.records or counts.count(self.schema.table)
+        number = 0
         for low, high in some:
-            if fragment.points:
-                total += self.view.count_under(table, low)
-            else:
-                total += self._between(table, low, high)
-        return total if len(ranges) == len(some) else total * len(ranges) // len(some)
+            estimated = None if sample is None else estimate(sample, size, low, high)
+            if estimated is not None and sample is not None:
+                # Each end may be off by the distance of two samples, and as many may have come.
+                step = sample[1]
+                if estimated > 2 * (self.most + step) or estimated > _TRUSTED * step:
+                    number += estimated
+                    continue
+            counted = counts.count_between(table, low, high, self.most)
+            if counted >= COUNTED:
+                counted = self._of_long(table, low, high) if estimated is None else estimated
+            number += counted
+        return number if some is ranges else number * len(ranges) // len(some)
 
-    def _between(self, table: str, low: bytes, high: bytes) -> int:
-        size = self.view.count(table)
-        is_sampled = size <= SAMPLED
-        most = COUNTED if is_sampled else max(COUNTED, min(self.counted, self.enough))
-        sample = self.samples.get(table)
-        estimated = estimate(sample, size, low, high)
-        # Each end may be off by the distance of two samples, and as many may have come or gone.
-        if sample is not None and estimated is not None and estimated > 2 * (most + sample[1]):
-            return estimated
-        counted = self.view.count_between(table, low, high, most)
-        if counted < most:
-            return counted
-        if not is_sampled:
-            return max(counted, size // UNKNOWN_SHARE)
-        if estimated is None:
-            estimated = estimate(self._take_sample(table, size), size, low, high)
-        return max(counted, estimated or 0)
+    def _outside(self, table: str, ranges: tuple[Range, ...]) -> int:
+        """Return how many records some ranges find that leave out few entries, most likely."""
+        number = self.records = self.records or self.counts.count(self.schema.table)
+        end = b""
+        for low, high in ranges:
+            if end:
+                number -= self.counts.count_between(table, end, low, self.most)
+            end = high
+        return number
 
-    def _take_sample(self, table: str, size: int) -> Sample:
-        step = max(1, size // 128)
-        taken = self.samples[table] = (size, step, self.view.sample(table, step))
-        return taken
+    def _of_long(self, table: str, low: bytes, high: bytes) -> int:
+        """Return about how many entries lie in a range of many, of an index without a sample."""
+        size = self.counts.count(table)
+        if size <= SAMPLED:
+            step = size // 128 or 1
+            sample = self.samples[table] = (size, step, self.counts.sample(table, step))
+            return max(COUNTED, estimate(sample, size, low, high) or 0)
+        records = self.records = self.records or self.counts.count(self.schema.table)
+        most = records // COUNTED_SHARE
+        if self.worth is not None and self.worth < most:
+            most = self.worth
+        number = self.counts.count_between(table, low, high, most)
+        return number if number < most else max(number, records // UNKNOWN_SHARE)
 
 
-def estimate(sample: Sample | None, size: int, low: bytes, high: bytes) -> int | None:
+def estimate(sample: Sample, size: int, low: bytes, high: bytes) -> int | None:
     """Return how many of the *size* entries of an index seem to lie in a range.
 
-    None without a sample, or if the index has grown or shrunk by more than a fourth since.
+    None if the index has grown or shrunk by more than a fourth since it was sampled.
 
     >>> estimate((8, 2, [b"a", b"c", b"e", b"g"]), 10, b"b", b"f")
     5
     """
-    if sample is None:
-        return None
     was, step, entries = sample
     if was * 4 > size * 5 or was * 4 < size * 3:
         return None
     inside = bisect_left(entries, high) - bisect_left(entries, low)
     return inside * step * size // (was or 1)
-
-
-# --- at what cost ---------------------------------------------------------------------------
-
-
-def is_page_sooner_by_key(stop: int, undecided: int, expected: int, records: int) -> bool:
-    """Tell whether the first records are found sooner if all are gone through in order of keys.
-
-    An index gives its keys in another order, so that all are read before the first record is.
-
-    Args:
-        stop: how many records are asked for.
-        undecided: how many parts of the condition the index does not decide.
-        expected: how many records the index finds.
-        records: how many there are in all.
-
-    >>> is_page_sooner_by_key(10, 1, 2_000, 20_000)
-    False
-    >>> is_page_sooner_by_key(10, 1, 10_000, 20_000)
-    True
-    """
-    if not undecided:
-        return False
-    share = _UNDECIDED**undecided
-    looked, gone_through = stop / share, stop * records / (expected or 1) / share
-    if looked > expected:
-        looked = expected
-    if gone_through > records:
-        gone_through = records
-    return gone_through * SCAN < expected * ENTRY + looked * (FETCH + PROBE)
-
-
-def cost_in_order(
-    size: int, looks: bool, stop: int | None, undecided: int, expected: int, records: int
-) -> float:
-    """Return what it takes to read in an index's order, and no more than is asked for.
-
-    Args:
-        size: how many entries there are to go through.
-        looks: whether they leave parts of the condition to be decided.
-        stop: how many records are asked for, None for all.
-        undecided: how many parts are left by what would otherwise find the records.
-        expected: how many records that would find.
-        records: how many there are in all.
-    """
-    if not looks:
-        return (size if stop is None or size < stop else stop) * (ENTRY + FETCH)
-    looked: float = size
-    if stop is not None and expected:  # as many are read as it takes to find so many
-        reads = stop * records / expected / _UNDECIDED**undecided
-        if reads < size:
-            looked = reads
-    return looked * (ENTRY + FETCH + PROBE)
-
-
-class Costs:
-    """What the ways to answer one query would take, and how many records they would find."""
-
-    def __init__(
-        self,
-        expectations: Expectations,
-        parts: int,
-        stop: int | None,
-        *,
-        sorts: bool,
-        fetches: bool,
-    ) -> None:
-        self._expectations = expectations
-        self._records = expectations.records
-        self._parts = parts
-        self._stop = stop
-        self._sort = SORT if sorts else 0.0
-        self._fetch = FETCH if fetches else 0.0
-
-    def of(self, chosen: Candidate, expected: int) -> float:
-        """Return what it takes to find records so, and to sort them if need be."""
-        looks = 0.0 if len(chosen.exact) == self._parts else PROBE
-        if chosen.fragment is None:
-            return expected * (SCAN + self._sort)
-        fetch = max(self._fetch, FETCH if looks or self._sort else 0.0)
-        return expected * (ENTRY + fetch + looks + self._sort)
-
-    def is_found_sooner(self, chosen: Candidate, expected: int) -> bool:
-        """Tell whether a page is full sooner if all records are gone through in order."""
-        if self._stop is None or not isinstance(chosen.fragment, InIndex | AnyOf):
-            return False
-        undecided = self._parts - len(chosen.exact)
-        return is_page_sooner_by_key(self._stop, undecided, expected, self._records)
-
-    def in_order(self, one: Ordered, chosen: Candidate, expected: int) -> float:
-        """Return what it takes to read in an index's order, and no more than is asked for."""
-        return cost_in_order(
-            self._expectations.of(one.candidate.fragment),
-            len(one.candidate.exact) < self._parts,
-            self._stop,
-            self._parts - len(chosen.exact),
-            expected,
-            self._records,
-        )
-
-    def swept(self, sweep: Sweep, expected: int) -> int:
-        """Return how many records columns are thought to find, of those that might be it."""
-        return min(expected, int(self._records * _UNDECIDED ** len(sweep.decides)))
-
-    def of_sweep(self, sweep: Sweep, expected: int) -> float:
-        """Return what it takes to go through columns, and to read what that finds."""
-        found = self.swept(sweep, expected)
-        looks = 0.0 if len(sweep.decides) == self._parts else PROBE
-        sort = self._sort
-        if sweep.order is not None and self._stop is not None:
-            found, sort = min(found, self._stop), 0.0
-        fetch = max(self._fetch, FETCH if looks or sort else 0.0)
-        return sweep.cost(self._records) + found * (fetch + looks + sort)

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, groupby, islice, repeat
 from typing import Any, Final
 
-from pymodels.byindex import InIndex
+from pymodels.expecting import Counter, Sizes
 from pymodels.held import HeldBatch, HeldStorage, HeldView, Table, next_keys
+from pymodels.schema import Schema
 from pymodels.tables import INDEX, IndexBatch, IndexView, in_chunks
-from pymodels.weighing import Sizes, count_each
 
 _entry_of: Final = operator.itemgetter(0)
 
@@ -93,11 +93,9 @@ class IndexedStorage(HeldStorage):
     def batch(self) -> IndexedBatch:
         return IndexedBatch(self)
 
-    def count_each(
-        self, collection: str, asked: Sequence[InIndex], of_records: bool
-    ) -> Sizes | None:
+    def count_each(self, schema: Schema, asked: Sequence[Any], of_records: bool) -> Sizes:
         # There is nothing to close of a view, and a query that is planned counts each call.
-        return count_each(IndexedView(self), self.samples, collection, asked, of_records)
+        return Counter(IndexedView(self), self.samples, schema).each(asked, of_records)
 
 
 class IndexedView(HeldView, IndexView):
@@ -204,6 +202,15 @@ class IndexedView(HeldView, IndexView):
         except KeyError:
             return 0
 
+    def count_points(self, table: str, points: Iterable[tuple[bytes, bytes]]) -> tuple[int, ...]:
+        sizes: tuple[int, ...] = ()
+        for entry, _ in points:
+            try:
+                sizes += (len(self._indexes[table].keys[entry]),)
+            except KeyError:
+                sizes += (0,)
+        return sizes
+
     def sample(self, table: str, step: int) -> list[bytes]:
         index = self._indexes.get(table)
         if index is None:
@@ -212,7 +219,12 @@ class IndexedView(HeldView, IndexView):
         numbers = map(len, map(index.keys.get, entries, repeat(())))
         return list(islice(chain.from_iterable(map(repeat, entries, numbers)), 0, None, step))
 
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+    def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
+        if table in self._tables:
+            keys = self._tables[table].keys()
+            start = 0 if low is None else bisect_left(keys, low)
+            stop = len(keys) if high is None else bisect_left(keys, high)
+            return min(most, max(0, stop - start))
         try:
             index = self._indexes[table]
         except KeyError:
@@ -335,7 +347,7 @@ class IndexedBatch(HeldBatch, IndexedView, IndexBatch):
     def sample(self, table: str, step: int) -> list[bytes]:
         return IndexView.sample(self, table, step)
 
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+    def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
         return IndexView.count_between(self, table, low, high, most)
 
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:

@@ -35,7 +35,7 @@ def sweep(
     parts: Sequence[Condition],
     order: tuple[Term, ...],
     descending: bool,
-    limit: int | None,
+    is_limited: bool,
 ) -> Sweep | None:
     """Return what columns can do for a query, None where they have nothing to do with it."""
     columns = native.columns
@@ -51,7 +51,7 @@ def sweep(
     condition = EVERYTHING if not found else found[0] if len(found) == 1 else And(found)
     indexes = tuple(columns[name] for name in names_in(condition))
     column_order = None
-    if limit is not None and len(numbers) == len(parts) and len(order) == 1:
+    if is_limited and len(numbers) == len(parts) and len(order) == 1:
         (term,) = order
         column = columns.get(term.place.stored)
         if column is not None and has_whole_values(term.place) and term.descending == descending:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from pymodels import conditions
 from pymodels.advice import suggestion
@@ -13,7 +13,6 @@ from pymodels.bycolumn import by_columns, count_matching, has_values, values_of
 from pymodels.byindex import (
     AllOf,
     AnyOf,
-    ByIndex,
     InColumns,
     IndexOrder,
     InIndex,
@@ -22,10 +21,7 @@ from pymodels.byindex import (
 )
 from pymodels.bykey import UniqueValue
 from pymodels.catalog import Catalog, declared_ordered
-from pymodels.choosing import choose
 from pymodels.columns import Column, column_of
-from pymodels.conditions import Condition
-from pymodels.expecting import Expectations, Sample
 from pymodels.fetching import (
     Chunk,
     are_as_before,
@@ -44,7 +40,7 @@ from pymodels.ordered import OrderedIndex
 from pymodels.persistence import load_chunks
 from pymodels.planning import Pair, Plan
 from pymodels.schema import Place, Schema
-from pymodels.shortcuts import shortcut
+from pymodels.shapes import PlanningReader
 from pymodels.tables import (
     META,
     CollectionRecord,
@@ -56,25 +52,16 @@ from pymodels.tables import (
     read_record,
     records_table,
 )
-from pymodels.unplanned import UnplannedReader
-from pymodels.weighing import Sizes, count_each
 
 _OF_INDEXES: Final = frozenset({InIndex, InColumns, AllOf, AnyOf})
 """What fragments are that indexes answer."""
 
 
-class TableReader(UnplannedReader):
+class TableReader(PlanningReader):
     """A storage that reads tables of bytes, of which an engine gives it views."""
 
-    keeps_indexes: ClassVar[bool] = False
-    """Whether its views and batches know of ordered indexes."""
     page_size: ClassVar[int | None] = None
     """How many pairs an iteration reads at a time, where no view may stay open for long."""
-
-    def __init__(self, *, name: str, read_only: bool = False) -> None:
-        super().__init__(name=name, read_only=read_only)
-        self.catalogs: dict[str, Catalog] = {}
-        self.samples: dict[str, Sample] = {}
 
     def read(self, schema: Schema, keys: Sequence[Any]) -> Sequence[bytes | None]:
         self.check_open()
@@ -151,47 +138,6 @@ class TableReader(UnplannedReader):
                 return by_indexes(self, view, catalog, plan)
             return chunks if view.is_snapshot else _begun(chunks)
 
-    def plan(self, schema: Schema, condition: Condition, **options: Any) -> Plan:
-        if self.keeps_indexes:
-            native: ByIndex | None
-            try:
-                native = self.catalogs[schema.collection].plans[schema]
-            except KeyError:
-                native = self._native(schema)
-            if native is not None:
-                plan = shortcut(self, native, schema, condition, **options)
-                if plan is not None:
-                    return plan
-                return choose(self, native, schema, condition, self._index_view, **options)
-        return super().plan(schema, condition, **options)
-
-    def _index_view(self) -> AbstractContextManager[IndexView]:
-        return cast("AbstractContextManager[IndexView]", self.view())
-
-    def _native(self, schema: Schema) -> ByIndex | None:
-        """Return what the indexes can do that *schema* can use, None without any."""
-        catalog = self.catalogs.get(schema.collection)
-        if catalog is None:
-            self.check_open()
-            with self.view() as view:
-                catalog = self.catalog(view, schema.collection)
-            if catalog is None:
-                return None
-        if not catalog.ordered:
-            return None
-        native: ByIndex | None = catalog.plans.get(schema)
-        if native is None:
-            by_key = self.query_class_of().native
-            native = catalog.plans[schema] = ByIndex(by_key, schema, catalog.ordered)
-        return native
-
-    def count_each(
-        self, collection: str, asked: Sequence[InIndex], of_records: bool
-    ) -> Sizes | None:
-        """Return what ``weighing.count_each`` does of the state of this moment."""
-        with self._index_view() as view:
-            return count_each(view, self.samples, collection, asked, of_records)
-
     def count(self, plan: Plan) -> int:
         if plan.offset or plan.limit is not None or not plan.exact:
             return super().count(plan)
@@ -247,12 +193,6 @@ class TableReader(UnplannedReader):
                 if not are_as_before(used, self._catalog_for(view, plan.schema)):
                     return None
                 return values_of(self, seen, plan, places, native.columns)
-
-    def expected(self, plan: Plan) -> int | None:
-        if plan.expected is not None or not self.keeps_indexes:
-            return plan.expected
-        with self._index_view() as view:
-            return Expectations(self, view, plan.schema).of(plan.native)
 
     def explain(self, plan: Plan) -> Mapping[str, Any]:
         found = dict(super().explain(plan))

@@ -179,16 +179,19 @@ class IndexView(View, Protocol):
     def count_under(self, table: str, entry: bytes) -> int:
         """Return how many records have this entry."""
 
+    def count_points(self, table: str, points: Iterable[tuple[bytes, bytes]]) -> tuple[int, ...]:
+        """Return how many records have the entry that comes first in each pair."""
+        return tuple([self.count_under(table, entry) for entry, _ in points])
+
     def sample(self, table: str, step: int) -> list[bytes]:
         """Return the first entry of an index, and each that comes *step* pairs after another."""
         pairs = self.entries(table, None, None, descending=False)
         return [entry for entry, _ in itertools.islice(pairs, 0, None, step)]
 
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
-        """Return how many pairs an index has in a range, or *most* if there are more."""
-        return sum(
-            1 for _ in itertools.islice(self.entries(table, low, high, descending=False), most)
-        )
+    def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
+        """Return how many pairs a table has in a range, or *most* if there are more."""
+        read = self.entries if table.startswith(INDEX) else self.items
+        return sum(1 for _ in itertools.islice(read(table, low, high, descending=False), most))
 
     def among(self, table: str, entry: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
         """Return those of *keys* that have this entry."""

@@ -24,7 +24,7 @@ def trigrams(text: str) -> list[str]:
     ['ann', 'nna']
     """
     folded = text.casefold()
-    return list(dict.fromkeys(folded[at : at + 3] for at in range(len(folded) - 2)))
+    return list({a + b + c: None for a, b, c in zip(folded, folded[1:], folded[2:], strict=False)})
 
 
 def required(lookup: str, operand: Any) -> list[str]:

@@ -1,151 +1,282 @@
-"""Which of several indexes to read, where each has exactly the records of one part of a condition.
+"""Which of several ways to find records is taken, and in whose order they are read.
 
-Their sizes decide then. ``choosing`` comes to the same, and weighs up all the rest.
+What that takes depends on how many records each way finds, which ``expecting`` counts.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymodels.byindex import InIndex
-from pymodels.expecting import (
-    COUNTED,
-    COUNTED_SHARE,
-    ENTRY,
-    FETCH,
-    PROBE,
-    SAMPLED,
-    UNKNOWN_SHARE,
-    Sample,
-    estimate,
-)
-from pymodels.tables import index_table, records_table
+import msgspec
 
-_FEW: Final = 8
-"""So many records are read and looked into before another index is so much as counted."""
+from pymodels.byindex import EVERY, AllOf, AnyOf, IndexOrder, InIndex
+from pymodels.expecting import COUNTED, ENTRY, FETCH, FEW, PROBE, SCAN, SORT
+from pymodels.planning import Term
+from pymodels.schema import Schema
+from pymodels.sweeping import Sweep
 
-_WORTH: Final = (FETCH + PROBE) / ENTRY
-"""How many entries may be read to spare a record."""
+if TYPE_CHECKING:
+    from pymodels.shapes import PlanningReader
 
-_SEVERAL: Final = 8
-"""So many ranges of an index are counted, as all of them would take longer than it can spare."""
-
-_SIZE: Final = operator.itemgetter(0)
+_UNDECIDED: Final = 0.1
+"""What part of the records a condition is thought to keep that no index decides."""
 
 
-Sizes: TypeAlias = tuple[int, tuple[int, ...]]
-"""How many records there are, 0 if nobody had to know, and the sizes."""
+class Candidate(msgspec.Struct, frozen=True):
+    """A way to find records: a fragment, and which conditions it decides, and which exactly.
+
+    ``asked`` are the conditions that an index is asked for each of its values, by their numbers;
+    none where the fragment is what a single condition comes to. Of two that find as many records
+    the one of the lower ``rank`` is taken.
+    """
+
+    fragment: Any
+    exact: frozenset[int] = frozenset()
+    decides: frozenset[int] = frozenset()
+    asked: tuple[tuple[int, ...], ...] = ()
+    rank: int = 0
 
 
-class Counts(Protocol):
-    """What counts the entries of indexes; an ``IndexView`` does."""
-
-    def count(self, table: str) -> int:
-        """Return how many pairs an index has."""
-
-    def count_under(self, table: str, entry: bytes) -> int:
-        """Return how many records have an entry."""
-
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
-        """Return how many pairs an index has in a range, or *most* if there are more."""
+NOTHING: Final = Candidate(None)
+"""To go through all records."""
 
 
-def count_each(
-    counts: Counts,
-    samples: Mapping[str, Sample],
-    collection: str,
-    asked: Sequence[InIndex],
-    of_records: bool,
-) -> Sizes | None:
-    """Return how many records each of some fragments finds, as far as that can pay.
+class Ordered(msgspec.Struct, frozen=True):
+    """A way to read the records in the order that is asked for: the number of the candidate that
+    the same index is, None where all of the index is read.
+    """
 
-    Those after one that finds few are left out, and of what is not worth reading beside another one
-    nobody counts all. None if a sample has to be taken first.
+    order: IndexOrder
+    number: int | None = None
+
+
+class Ways(msgspec.Struct, frozen=True):
+    """All that can be done about a condition of which *every* part has to be true, and an order.
+
+    ``found`` are the ways to find records, those of single entries first. ``obvious`` is the number
+    of the one that is best whatever the sizes are, -1 where nothing finds records, None where sizes
+    decide. ``by_key`` is the order where that of the keys is asked for, and ``sorts`` says that
+    Python has to sort unless one of ``ordered`` is taken. ``pages`` says that it may be sooner to
+    go through the records in order until a page is full, than to read all that an index finds.
+    """
+
+    every: frozenset[int]
+    found: tuple[Candidate, ...]
+    obvious: int | None
+    ordered: tuple[Ordered, ...]
+    sweep: Sweep | None
+    by_key: str | None
+    sorts: bool
+    pages: bool
+
+
+Asked: TypeAlias = tuple[tuple[Term, ...], bool, bool, bool]
+"""The order that is asked for: its terms, whether keys descend, whether there is none, and whether
+no more than some records are asked for."""
+
+Taken: TypeAlias = tuple[Candidate, Any, int | None]
+"""What finds the records, in whose order they come, None if Python sorts, and how many are
+expected, None if nobody counted."""
+
+
+def take(
+    storage: PlanningReader,
+    schema: Schema,
+    ways: Ways,
+    found: tuple[Candidate, ...],
+    stop: int | None,
+    *,
+    fetches: bool,
+) -> Taken:
+    """Return the way that takes least.
 
     Args:
-        counts: what there is to count.
-        samples: entries of indexes that were sampled, by table.
-        collection: the collection that is asked about.
-        asked: fragments of an index each, those of single entries first.
-        of_records: whether to tell how many records there are in any case.
+        storage: what counts.
+        schema: what is asked about.
+        ways: what can be done.
+        found: the candidates of *ways*, with the fragments of the operands at hand.
+        stop: how many records are asked for, None for all.
+        fetches: whether more is asked for than keys.
     """
-    sizes: tuple[int, ...] = ()
-    records = counts.count(records_table(collection)) if of_records else 0
-    most, worth = COUNTED, None
-    for one in asked:
-        table = index_table(collection, one.index.name)
-        ranges = one.ranges[:_SEVERAL]
-        size = 0
-        for low, high in ranges:
-            if one.points:
-                size += counts.count_under(table, low)
-                continue
-            estimated: int | None = None
-            if table in samples:
-                records = records or counts.count(records_table(collection))
-                estimated = estimate(samples[table], records, low, high)
-            if estimated is not None and estimated > 2 * (most + samples[table][1]):
-                size += estimated
-                continue
-            number = counts.count_between(table, low, high, most)
-            if number == COUNTED:
-                records = records or counts.count(records_table(collection))
-                if estimated is None and records <= SAMPLED:
-                    return None
-                if estimated is None:
-                    number, estimated = _of_long(counts, table, low, high, records, worth)
-                if estimated > number:
-                    number = estimated
-            size += number
-        if one.ranges[_SEVERAL:]:
-            size = size * len(one.ranges) // _SEVERAL
-        sizes += (size,)
-        if size > COUNTED and not records:
-            records = counts.count(records_table(collection))
-        if size <= _FEW:
-            break
-        if worth is None or size * _WORTH < worth:
-            worth = int(size * _WORTH) + 1
-            if worth < most:
-                most = worth
-    return records, sizes
+    obvious, ordered = ways.obvious, ways.ordered
+    chosen = NOTHING if obvious is None or obvious < 0 else found[obvious]
+    if obvious is not None and ways.sweep is None:
+        if not ordered and not ways.pages:
+            return chosen, ways.by_key, None
+        if ordered and chosen is NOTHING:  # to sort all would take longer in any case
+            return _in_order(ordered[0], found), ordered[0].order, None
+        if ordered and ordered[0].number == obvious and not ordered[1:]:
+            return chosen, ordered[0].order, None
+    asked: tuple[Any, ...] = ()
+    for one in found if obvious is None else () if chosen is NOTHING else (chosen,):
+        asked += (one.fragment,)
+    of_records = ways.pages or ordered != () or ways.sweep is not None
+    records, sizes = storage.count_each(schema, asked, of_records)
+    expected = records
+    if obvious is None:
+        chosen, expected = _best(found, records, sizes)
+    elif sizes:
+        (expected,) = sizes
+    undecided = 0
+    for number in ways.every:
+        if number not in chosen.exact:
+            undecided += 1
+    is_page = ways.pages and type(chosen.fragment) in _BY_ENTRIES
+    if is_page and stop is not None and is_page_sooner_by_key(stop, undecided, expected, records):
+        return NOTHING, ways.by_key, records
+    order: Any = ways.by_key
+    if not ordered and ways.sweep is None:
+        return chosen, order, expected
+    cost = _cost(ways, chosen, expected, fetches=fetches)
+    was = expected
+    for way in ordered:
+        size, looks = records, ways.every != _NONE
+        if way.number is not None:
+            looks = found[way.number].exact != ways.every
+            if way.number == obvious:
+                size = was
+            elif obvious is None and sizes[way.number :]:
+                size = sizes[way.number]
+        least = cost_in_order(size, looks, stop, undecided, was, records)
+        if least < cost or (least == cost and order is ways.by_key):
+            chosen, order, expected, cost = _in_order(way, found), way.order, size, least
+    if ways.sweep is None:
+        return chosen, order, expected
+    return _swept(ways, (chosen, order, expected), cost, records, stop, fetches=fetches)
 
 
-def _of_long(
-    counts: Counts, table: str, low: bytes, high: bytes, records: int, worth: int | None
-) -> tuple[int, int]:
-    """Count a range of an index that is too long for a sample, and say how much it holds at least.
+_NONE: Final = frozenset[int]()
 
-    *worth* is how many entries may be read to spare what another index finds, None without one.
+_BY_ENTRIES: Final = frozenset({InIndex, AnyOf})
+"""What gives its keys in another order than theirs."""
+
+_OF_INDEXES: Final = frozenset({InIndex, AllOf, AnyOf})
+
+
+def _best(
+    found: tuple[Candidate, ...], records: int, sizes: tuple[int, ...]
+) -> tuple[Candidate, int]:
+    """Return the way that finds fewest records, with another one if that is worth reading besides.
+
+    And how many it finds. What was not counted finds more. What two indexes find together is seldom
+    worth a third one.
     """
-    most = records // COUNTED_SHARE
-    if worth is not None and worth < most:
-        most = worth
-    number = counts.count_between(table, low, high, most)
-    return number, number if number < most else records // UNKNOWN_SHARE
+    counted: tuple[tuple[int, int, int], ...] = ()
+    for size in sizes:
+        number = counted[-1][2] + 1 if counted else 0
+        counted += ((size, found[number].rank, number),)
+    if counted[2:] or (counted[1:] and counted[1] < counted[0]):
+        counted = tuple(sorted(counted))
+    (least, _, number), *others = counted
+    best, expected = found[number], least
+    if least > COUNTED and least * (FETCH + ENTRY) > records * FETCH:
+        return (best, least) if best.exact else (NOTHING, records)
+    if least <= FEW:
+        return best, least
+    for size, _, number in others:
+        one = found[number]
+        if one.decides <= best.decides or not one.exact or type(one.fragment) not in _OF_INDEXES:
+            continue
+        spared = least - least * size / records if records else least
+        reading = size * ENTRY
+        if type(one.fragment) is InIndex and one.fragment.points:
+            ranges = one.fragment.ranges
+            probes = least * (len(ranges) if ranges[1:] else 1)
+            if reading > probes * FETCH:
+                reading = probes * FETCH
+        if spared * (FETCH + PROBE) <= reading:
+            continue
+        mine = best.fragment.parts if type(best.fragment) is AllOf else (best.fragment,)
+        both = AllOf((*mine, one.fragment))
+        return Candidate(both, best.exact | one.exact, best.decides | one.decides), expected
+    return best, expected
 
 
-def weigh(sizes: Sizes, asked: tuple[InIndex, ...]) -> tuple[int, tuple[InIndex, ...]]:
-    """Return how many records are found at most, and the one or two fragments that find them.
+def _in_order(way: Ordered, found: tuple[Candidate, ...]) -> Candidate:
+    """Return what reads an index in its order."""
+    if way.number is not None:
+        return found[way.number]
+    return Candidate(InIndex(way.order.index, EVERY))
 
-    At least two were counted. What two indexes of this size find together is seldom worth a third
-    one. The fragments are those of ``count_each``, and *sizes* what that returned.
+
+# --- at what cost ---------------------------------------------------------------------------
+
+
+def _cost(ways: Ways, chosen: Candidate, expected: int, *, fetches: bool) -> float:
+    """Return what it takes to find records so, and to sort them if need be."""
+    sort = SORT if ways.sorts else 0.0
+    if chosen.fragment is None:
+        return expected * (SCAN + sort)
+    looks = 0.0 if chosen.exact == ways.every else PROBE
+    fetch = FETCH if fetches or looks or sort else 0.0
+    return expected * (ENTRY + fetch + looks + sort)
+
+
+def _swept(
+    ways: Ways, taken: Taken, cost: float, records: int, stop: int | None, *, fetches: bool
+) -> Taken:
+    """Return what is taken where columns can be gone through."""
+    _, order, expected = taken
+    sweep = ways.sweep
+    if sweep is None or expected is None:
+        return taken
+    found = min(expected, int(records * _UNDECIDED ** len(sweep.decides)))
+    looks = 0.0 if sweep.decides == ways.every else PROBE
+    sort, read = SORT if ways.sorts else 0.0, found
+    if sweep.order is not None and stop is not None:
+        read, sort = min(found, stop), 0.0
+    fetch = FETCH if fetches or looks or sort else 0.0
+    if sweep.cost(records) + read * (fetch + looks + sort) >= cost:
+        return taken
+    order = sweep.order or (None if ways.sorts else order)
+    return Candidate(sweep.fragment, sweep.decides, sweep.decides), order, found
+
+
+def is_page_sooner_by_key(stop: int, undecided: int, expected: int, records: int) -> bool:
+    """Tell whether the first records are found sooner if all are gone through in order of keys.
+
+    An index gives its keys in another order, so that all are read before the first record is.
+
+    Args:
+        stop: how many records are asked for.
+        undecided: how many parts of the condition the index does not decide.
+        expected: how many records the index finds.
+        records: how many there are in all.
+
+    >>> is_page_sooner_by_key(10, 1, 2_000, 20_000)
+    False
+    >>> is_page_sooner_by_key(10, 1, 10_000, 20_000)
+    True
     """
-    records, counts = sizes
-    if counts[2:]:
-        counted = sorted(zip(counts, asked, strict=False), key=_SIZE)
-        (least, first), (entries, second) = counted[:2]
-    else:
-        (least, entries), (first, second) = counts, asked[:2]
-        if least > entries:
-            least, first, entries, second = entries, second, least, first
-    if least <= _FEW or (least > COUNTED and least * (FETCH + ENTRY) > records * FETCH):
-        return least, (first,)
-    reading = entries * ENTRY
-    probes = least * (len(second.ranges) if second.ranges[1:] else 1)
-    if second.points and reading > probes * FETCH:
-        reading = probes * FETCH
-    spared = least - least * entries / records if records else least
-    return least, (first, second) if spared * (FETCH + PROBE) > reading else (first,)
+    if not undecided:
+        return False
+    share = _UNDECIDED**undecided
+    looked, gone_through = stop / share, stop * records / (expected or 1) / share
+    if looked > expected:
+        looked = expected
+    if gone_through > records:
+        gone_through = records
+    return gone_through * SCAN < expected * ENTRY + looked * (FETCH + PROBE)
+
+
+def cost_in_order(
+    size: int, looks: bool, stop: int | None, undecided: int, expected: int, records: int
+) -> float:
+    """Return what it takes to read in an index's order, and no more than is asked for.
+
+    Args:
+        size: how many entries there are to go through.
+        looks: whether they leave parts of the condition to be decided.
+        stop: how many records are asked for, None for all.
+        undecided: how many parts are left by what would otherwise find the records.
+        expected: how many records that would find.
+        records: how many there are in all.
+    """
+    if not looks:
+        return (size if stop is None or size < stop else stop) * (ENTRY + FETCH)
+    looked: float = size
+    if stop is not None and expected:  # as many are read as it takes to find so many
+        reads = stop * records / expected / _UNDECIDED**undecided
+        if reads < size:
+            looked = reads
+    return looked * (ENTRY + FETCH + PROBE)

@@ -112,7 +112,7 @@ def test_calls_stay_few(monkeypatch, opener):
     assert counted["indexed count"] <= (25 if is_lmdb else 40)
     assert counted["build a query"] <= 10
     planned = [title for title in counted if title.startswith("build and plan")]
-    assert len(planned) == 18
+    assert len(planned) == 43
     for title in planned:
         assert counted[title] <= 40, title
     assert counted["build and plan a query"] <= 20

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pymodels import Field, Model, expecting, get_storage, weighing
-from pymodels.choosing import choose
+from tests.planned import check_same
 
 COUNT = 3_000
 
@@ -190,10 +190,10 @@ def test_the_same_is_read_where_indexes_are_too_long_for_samples(
     stop: slice | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(expecting, "SAMPLED", 100)
+    monkeypatch.setattr(expecting, "COUNTED_SHARE", 20)
     for module in (expecting, weighing):
-        monkeypatch.setattr(module, "SAMPLED", 100)
         monkeypatch.setattr(module, "COUNTED", 32)
-        monkeypatch.setattr(module, "COUNTED_SHARE", 20)
     query = parcels.where(**asked)
     if order is not None:
         query = query.order_by(order)
@@ -202,7 +202,7 @@ def test_the_same_is_read_where_indexes_are_too_long_for_samples(
 
 
 def check_plan(query: Any, times: int) -> None:
-    storage, schema, asked = query.storage, Parcel.__schema__, query._asked
+    asked = query._asked
     options = {
         "order": asked.order,
         "descending": asked.descending,
@@ -210,21 +210,7 @@ def check_plan(query: Any, times: int) -> None:
         "limit": asked.limit,
     }
     for _ in range(times):  # the first time nothing is sampled yet
-        whole = choose(
-            storage, storage._native(schema), schema, asked.condition, storage.view, **options
-        )
-    quick = query.plan()
-    assert repr(quick.native) == repr(whole.native)
-    assert quick.native_order == whole.native_order
-    assert quick.rest == whole.rest
-    assert (quick.skip, quick.most, quick.offset, quick.limit) == (
-        whole.skip,
-        whole.most,
-        whole.offset,
-        whole.limit,
-    )
-    if None not in (quick.expected, whole.expected):
-        assert quick.expected == whole.expected
+        check_same(query, **options)
 
 
 def test_what_another_has_written_is_counted(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Final
 
 import lmdb
 
-from pymodels.byindex import InIndex
 from pymodels.catalog import Catalog
 from pymodels.columns import NOT_NULL
 from pymodels.errors import SettingsError
+from pymodels.expecting import Counter, Sizes
 from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
 from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Counting, Snapshot
 from pymodels.ext.lmdb.writing import WriteBatch
@@ -28,8 +28,7 @@ from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
 from pymodels.ordered import OrderedIndex
 from pymodels.schema import Schema
-from pymodels.tables import META, Batch, index_table, records_table
-from pymodels.weighing import Sizes, count_each
+from pymodels.tables import META, Batch, index_table
 
 __all__ = ["Query", "Storage"]
 
@@ -208,22 +207,18 @@ class Storage(KeyValueStorage):
         except lmdb.Error as error:
             shared.fail(error)
 
-    def count_each(
-        self, collection: str, asked: Sequence[InIndex], of_records: bool
-    ) -> Sizes | None:
+    def count_each(self, schema: Schema, asked: Sequence[Any], of_records: bool) -> Sizes:
         shared = self._shared or self._open()
-        for one in asked:
-            if index_table(collection, one.index.name) not in shared.tables:
-                return super().count_each(collection, asked, of_records)
-        if records_table(collection) not in shared.tables:
-            return super().count_each(collection, asked, of_records)
+        opened = shared.opened
         try:
             transaction = shared.handle.begin()
             try:
-                counts = Counting(transaction, shared.tables)
-                return count_each(counts, self.samples, collection, asked, of_records)
+                counts = Counting(transaction, shared.tables, opened)
+                return Counter(counts, self.samples, schema).each(asked, of_records)
             finally:
                 transaction.abort()  # and its cursors with it
+        except KeyError:  # a table that was not opened yet
+            return super().count_each(schema, asked, of_records)
         except lmdb.Error as error:
             shared.fail(error)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import lmdb
 import msgspec
 
+from pymodels.byindex import Range
 from pymodels.ext.lmdb.environment import Environment, Table
 from pymodels.tables import IndexView, next_size
 
@@ -270,12 +271,12 @@ class Snapshot(IndexView):
         except lmdb.Error as error:
             self._shared.fail(error)
 
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
+    def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
         handle = self._handle(table)
         if handle is None:
             return 0
         try:
-            counting = Counting(self._transaction, self._shared.tables)
+            counting = Counting(self._transaction, self._shared.tables, self._opened)
             return counting.count_between(table, low, high, most)
         except lmdb.Error as error:
             self._shared.fail(error)
@@ -318,23 +319,48 @@ class Snapshot(IndexView):
 
 
 class Counting(msgspec.Struct, frozen=True):
-    """A transaction that lives only as long as something is counted; it knows all the *tables*."""
+    """A transaction that lives only as long as something is counted.
+
+    It knows those of the *tables* that were opened before it, as number *opened* or earlier, and
+    raises ``KeyError`` about others.
+    """
 
     transaction: Any
     tables: Mapping[str, Table]
+    opened: int
 
     def count(self, table: str) -> int:
-        return int(self.transaction.stat(self.tables[table].handle)["entries"])
+        found = self.tables[table]
+        if found.number > self.opened:
+            raise KeyError(table)
+        return int(self.transaction.stat(found.handle)["entries"])
 
-    def count_under(self, table: str, entry: bytes) -> int:
-        cursor = self.transaction.cursor(self.tables[table].handle)
-        return int(cursor.count()) if cursor.set_key(entry) else 0
+    def count_points(self, table: str, points: Iterable[Range]) -> tuple[int, ...]:
+        found = self.tables[table]
+        if found.number > self.opened:
+            raise KeyError(table)
+        cursor = self.transaction.cursor(found.handle)
+        sizes: tuple[int, ...] = ()
+        for entry, _ in points:
+            sizes += (cursor.count() if cursor.set_key(entry) else 0,)
+        return sizes
 
-    def count_between(self, table: str, low: bytes, high: bytes, most: int) -> int:
-        cursor = self.transaction.cursor(self.tables[table].handle)
-        if not cursor.set_range(low):
+    def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
+        found = self.tables[table]
+        if found.number > self.opened:
+            raise KeyError(table)
+        cursor = self.transaction.cursor(found.handle)
+        if not (cursor.set_range(low) if low else cursor.first()):
             return 0
-        return bisect_left(list(itertools.islice(cursor.iternext(True, False), most)), high)
+        entries = list(itertools.islice(cursor.iternext(True, False), most))
+        return bisect_left(entries, high) if high is not None else len(entries)
+
+    def sample(self, table: str, step: int) -> list[bytes]:
+        found = self.tables[table]
+        if found.number > self.opened:
+            raise KeyError(table)
+        entries = self.transaction.cursor(found.handle).iternext(True, False)
+        return list(itertools.islice(entries, 0, None, step))
 
 
 def _to(cursor: Any, low: bytes | None) -> bool:
