@@ -1,6 +1,6 @@
 """Where an index has the records of a lookup, as a function of the operand alone.
 
-``byindex.ranges_of`` tells that of any lookup and any operand. What is here is made once for a
+``ranges.ranges_of`` tells that of any lookup and any operand. What is here is made once for a
 lookup at a place and for a type of operands, takes few calls then, and comes to the same; operands
 that need a closer look get no answer.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from pymodels.byindex import ByIndex, Range, in_year
+from pymodels.byindex import ByIndex
 from pymodels.conditions import Lookup
 from pymodels.encoding import (
     AFTER_INT,
@@ -25,6 +25,7 @@ from pymodels.encoding import (
     text_prefix,
 )
 from pymodels.ordered import CASELESS, LONGEST, MEMBERS, WHOLE, OrderedIndex, Part
+from pymodels.ranges import Range, in_year
 from pymodels.schema import Place
 from pymodels.values import ARRAYS, NULLS, family, family_of
 

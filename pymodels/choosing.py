@@ -13,26 +13,22 @@ import msgspec
 
 from pymodels import conditions
 from pymodels.answering import MOST_POINTS
-from pymodels.byindex import (
+from pymodels.byindex import AnyOf, ByIndex, IndexOrder, InIndex, by_trigrams
+from pymodels.bykey import Keys, UniqueValue
+from pymodels.conditions import Condition, Lookup, Not
+from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, Part, clause
+from pymodels.planning import Term, split
+from pymodels.ranges import (
     EVERY,
     NULL,
-    AnyOf,
-    ByIndex,
-    IndexOrder,
-    InIndex,
     Range,
     Ranges,
-    by_trigrams,
     common,
     merged,
     outside,
     ranges_of,
     shortened,
 )
-from pymodels.bykey import Keys, UniqueValue
-from pymodels.conditions import Condition, Lookup, Not
-from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex, Part, clause
-from pymodels.planning import Term, split
 from pymodels.sweeping import sweep
 from pymodels.weighing import NOTHING, Asked, Candidate, Ordered, Ways
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pymodels import aggregation, conditions
-from pymodels.byindex import EVERY, NULL, ByIndex, InIndex, common
+from pymodels.byindex import ByIndex, InIndex
 from pymodels.encoding import decoded_text, decoded_texts, encode
 from pymodels.kinds import Scalar
 from pymodels.ordered import LONGEST
 from pymodels.planning import Plan
+from pymodels.ranges import EVERY, NULL, common
 from pymodels.readings import holds_only
 from pymodels.schema import Place
 from pymodels.tables import IndexView, index_table

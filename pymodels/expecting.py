@@ -11,9 +11,10 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
-from pymodels.byindex import EVERY, AllOf, AnyOf, InIndex, Range
+from pymodels.byindex import AllOf, AnyOf, InIndex
 from pymodels.bykey import KeyRange, Keys, UniqueValue, bounds
 from pymodels.fetching import range_of
+from pymodels.ranges import EVERY, Range
 from pymodels.schema import Schema
 from pymodels.tables import index_table
 

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex, Range, common, outside
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex
 from pymodels.bykey import KeyRange, Keys, Prefix, UniqueValue, after_prefix, bounds, possible_keys
 from pymodels.catalog import Catalog
 from pymodels.errors import RecordInvalid
 from pymodels.indexes import entry
 from pymodels.ordered import LONGEST, OrderedIndex
 from pymodels.planning import Pair, Plan, matcher, sort_key
+from pymodels.ranges import Range, common, outside
 from pymodels.schema import Schema
 from pymodels.tables import (
     LONGEST_CHUNK,

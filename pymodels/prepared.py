@@ -13,22 +13,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pymodels.answering import MOST_POINTS, Answer, answer_of
-from pymodels.byindex import (
-    AllOf,
-    AnyOf,
-    ByIndex,
-    InColumns,
-    InIndex,
-    by_trigrams,
-    common,
-    one_of_entries,
-    outside,
-)
+from pymodels.byindex import AllOf, AnyOf, ByIndex, InColumns, InIndex, by_trigrams, one_of_entries
 from pymodels.bykey import Keys, UniqueValue
 from pymodels.choosing import ways
 from pymodels.conditions import EVERYTHING, And, Condition, Lookup, Not, Or, lookups_in
 from pymodels.ordered import LONGEST, TRIGRAM, OrderedIndex
 from pymodels.planning import split
+from pymodels.ranges import common, outside
 from pymodels.schema import MOST_KNOWN
 from pymodels.sweeping import Sweep
 from pymodels.trigrams import WITH_PARTS, required

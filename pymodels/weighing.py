@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from pymodels.byindex import EVERY, AllOf, AnyOf, IndexOrder, InIndex
+from pymodels.byindex import AllOf, AnyOf, IndexOrder, InIndex
 from pymodels.expecting import COUNTED, ENTRY, FETCH, FEW, PROBE, SCAN, SORT
 from pymodels.planning import Term
+from pymodels.ranges import EVERY
 from pymodels.schema import Schema
 from pymodels.sweeping import Sweep
 

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 import lmdb
 import msgspec
 
-from pymodels.byindex import Range
 from pymodels.ext.lmdb.environment import Environment, Table
+from pymodels.ranges import Range
 from pymodels.tables import IndexView, next_size
 
 _CHUNK: Final = 512
