@@ -226,3 +226,74 @@ def test_what_another_has_written_is_counted(tmp_path: Path) -> None:
         assert Parcel.objects(one).where(weight__gte=45).delete() == 75
         assert read(query) == "range of index on weight"
         assert found(query) == [f"{number:05}" for number in (41, 43)]
+
+
+def test_a_sample_is_taken_anew_when_an_index_has_grown(tmp_path: Path) -> None:
+    for settings in ({}, {"path": tmp_path / "parcels.lmdb"}):
+        backend = "lmdb" if settings else "memory"
+        with get_storage(f"pymodels.ext.{backend}", **settings) as storage:
+            storage.save_all(map(parcel, range(1_000)))
+            query = Parcel.objects(storage).where(lane="left", weight__gte=500)
+            for _ in range(2):
+                query.plan()
+            ((_, (size, *_)),) = storage.samples.items()
+            assert size == 1_000
+            storage.save_all(map(parcel, range(1_000, 2_000)))
+            query.plan()
+            ((_, (size, *_)),) = storage.samples.items()
+            assert size == 2_000
+            assert query.count() == 750
+
+
+class Letter(Model):
+    state: Field[str]
+    day: Field[int]
+    town: Field[str] = Field(index=True)
+
+    class Meta:
+        indexes = ({"fields": "day", "where": {"state": "lost"}},)
+
+
+def test_an_index_of_some_records_is_as_long_as_it_is(tmp_path: Path) -> None:
+    for settings in ({}, {"path": tmp_path / "letters.lmdb"}):
+        backend = "lmdb" if settings else "memory"
+        with get_storage(f"pymodels.ext.{backend}", **settings) as storage:
+            storage.save_all(
+                Letter(
+                    pk=f"{n:05}", state="there" if n % 4 else "lost", day=n, town=f"town {n % 2}"
+                )
+                for n in range(4_000)
+            )
+            letters = Letter.objects(storage)
+            for _ in range(2):  # by counting, and then by what was sampled meanwhile
+                query = letters.where(state="lost", day__gte=2_000, town="town 0")
+                assert 450 <= (query.plan().expected or 0) <= 550
+                assert query.count() == 500
+                assert letters.where(state="lost", town="town 1").count() == 0
+                assert letters.where(state="lost", town="town 0").plan().expected == 1_000
+
+
+def test_a_table_that_was_not_opened_is_counted(tmp_path: Path) -> None:
+    with get_storage("pymodels.ext.lmdb", path=tmp_path / "parcels") as storage:
+        storage.save_all(map(parcel, range(100)))
+        query = Parcel.objects(storage).where(lane="left", weight__gte=40)
+        assert query.plan().expected == 50
+        storage.environment.tables.clear()
+        assert query.plan().expected == 50
+        assert query.count() == 30
+
+
+def test_runs_of_text_are_counted_as_far_as_they_differ() -> None:
+    class Page(Model):
+        text: Field[str] = Field(index="trigram")
+        number: Field[int] = Field(index=True)
+
+    with get_storage("pymodels.ext.memory") as storage:
+        storage.save_all(Page(text=f"page number {n}", number=n % 3) for n in range(300))
+        pages = Page.objects(storage)
+        rare = pages.where(text__contains="number 299", number=2)
+        assert "index on text" in read(rare)
+        assert [page.text for page in rare] == ["page number 299"]
+        frequent = pages.where(text__contains="number", number=2)
+        assert read(frequent) == "index on number"
+        assert frequent.count() == 100
