@@ -67,7 +67,7 @@ def answer_of(part: Part, place: Place, name: str, operand: Any) -> Answer | Non
     if name == "startswith":
         return _begins
     if name == "exists":
-        return _null
+        return None if operand else _null
     if name == "year":
         return lambda operand: in_year(operand).ranges or None
     if kind is int and name in _COMPARED and name != "between":

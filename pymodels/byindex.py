@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from pymodels.encoding import encoded_runs, encoded_texts
 from pymodels.ordered import (
     COLUMN,
     TRIGRAM,
+    Clause,
     OrderedIndex,
     fits,
 )
@@ -25,7 +26,7 @@ from pymodels.values import ARRAYS
 
 
 class InIndex(msgspec.Struct, frozen=True):
-    """The records with an entry in some ranges of an index, which are in order and do not meet.
+    """The records with an entry in some ranges of an index, each after those before it.
 
     ``points`` says that each range holds a single entry.
     """
@@ -135,10 +136,11 @@ class ByIndex(Native[Any]):
     *indexes* are those that are ready and read their values as *schema* does.
 
     ``alone`` has the index by which a whole field is found and sorted by, ``first`` all that begin
-    with a path, and ``trigrams`` the paths of those of three characters. ``taken`` are the paths
-    and lookups that indexes of some records take for granted, and ``clauses`` these with the type
-    of the operand, and the operand, where those are plain. ``prepared`` remembers what can be done
-    about conditions of a shape.
+    with a path and have all records of which something is asked there, and ``trigrams`` the paths
+    of those of three characters. ``taken`` are the paths and lookups that indexes of some records
+    take for granted, and ``clauses`` these with the types of what is in the operand, and the
+    operand, where those are plain. ``prepared`` remembers what can be done about conditions of a
+    shape.
     """
 
     def __init__(
@@ -160,11 +162,7 @@ class ByIndex(Native[Any]):
         self.alone = {path: index for path, index in whole.items() if index is not None}
         clauses = [clause for index in self.partial for clause in index.where]
         self.taken = {(clause.path, clause.lookup) for clause in clauses}
-        self.clauses = {
-            (clause.path, clause.lookup, type(value), value)
-            for clause in clauses
-            if isinstance(value := msgspec.msgpack.decode(clause.operand), str | int | float | None)
-        }
+        self.clauses = {found for clause in clauses if (found := _comparable(clause)) is not None}
         self.prepared: dict[Any, Any] = {}
         names = {*keys.lookups, *WITH_PARTS, *ANSWERED}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
@@ -217,6 +215,19 @@ class ByIndex(Native[Any]):
 
     def order_by(self, terms: Any, descending: bool) -> Any:
         return self.keys.order_by(terms, descending)
+
+
+COMPARABLE: Final = frozenset({str, int, bool, type(None)})
+"""Types of which equal operands are the same, if their types are."""
+
+
+def _comparable(clause: Clause) -> tuple[Any, ...] | None:
+    """Return a clause as what is looked for in conditions, None if that cannot be compared."""
+    value = msgspec.msgpack.decode(clause.operand)
+    if isinstance(value, list):
+        value = tuple(value)
+    types = tuple(map(type, value)) if type(value) is tuple else (type(value),)
+    return (clause.path, clause.lookup, types, value) if COMPARABLE.issuperset(types) else None
 
 
 def one_of_entries(parts: Sequence[Any]) -> InIndex | None:

@@ -42,6 +42,8 @@ def ways(native: ByIndex, parts: Sequence[Condition], codec: Any, asked: Asked) 
     """Return what can be done about a condition of which all *parts* are true, and an order."""
     order, descending, unordered, is_limited = asked
     found = candidates(native, parts, codec)
+    if not order:
+        found = _without_doubles(found)
     by_key = NotImplemented if unordered else native.order_by(order, descending)
     sorts = not unordered and by_key is NotImplemented
     obvious = _obvious(found)
@@ -59,6 +61,27 @@ def ways(native: ByIndex, parts: Sequence[Condition], codec: Any, asked: Asked) 
         sorts,
         pages,
     )
+
+
+def _without_doubles(found: Sequence[Candidate]) -> list[Candidate]:
+    """Leave out what an index of more fields finds as well as one of fewer."""
+    kept: list[Candidate] = []
+    for one in sorted(found, key=_length):
+        if not any(_does_as_well(other, one) for other in kept):
+            kept.append(one)
+    return [one for one in found if one in kept]
+
+
+def _length(one: Candidate) -> int:
+    return len(one.fragment.index.parts) if isinstance(one.fragment, InIndex) else 0
+
+
+def _does_as_well(one: Candidate, other: Candidate) -> bool:
+    if not isinstance(one.fragment, InIndex) or not isinstance(other.fragment, InIndex):
+        return False
+    parts, others = one.fragment.index.parts, other.fragment.index.parts
+    is_same = one.asked == other.asked and parts[: len(one.asked)] == others[: len(one.asked)]
+    return is_same and one.exact == other.exact and one.decides == other.decides
 
 
 def _obvious(found: Sequence[Candidate]) -> int | None:

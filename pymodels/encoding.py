@@ -61,7 +61,7 @@ _whole: Callable[..., bytes] = struct.Struct(">BdB").pack
 double: Callable[..., bytes] = struct.Struct(">d").pack
 """Returns the eight bytes of a float."""
 EXACT_INT: Final = 1 << 53
-"""The greatest int that is a float, as all less than it are."""
+"""Up to this, and down to its negative, every int is a float."""
 _INFINITE: Final = float("inf")
 _BITS_BEYOND: Final = 1 << 15
 """An int with more bits is greater than every number that can be stored."""

@@ -6,6 +6,7 @@ one that is not, as with text that is too long for an entry, ``choosing`` is ask
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -29,7 +30,8 @@ from pymodels.weighing import Asked, Candidate, Ways
 class Prepared(msgspec.Struct, frozen=True):
     """What is remembered of a shape: what can be done, and how to find the fragments for that.
 
-    ``finders`` has one for each of the candidates; ``swept`` are the parts that columns decide.
+    ``ways`` has candidates without fragments, and columns without a condition. ``finders`` has one
+    for each of the candidates; ``swept`` are the parts that columns decide.
     """
 
     ways: Ways
@@ -71,10 +73,14 @@ def swept_by(sweep: Sweep, numbers: tuple[int, ...], parts: tuple[Condition, ...
 def learn(
     native: ByIndex, codec: Any, parts: tuple[Condition, ...], asked: Asked, shape: Any
 ) -> Ways:
-    """Return what can be done about a condition, and remember that for all of its shape."""
+    """Return what can be done about a condition, and remember that for all of its shape.
+
+    No operand is remembered.
+    """
     known = ways(native, parts, codec, asked)
-    is_usual = all(_is_usual(native, lookup) for lookup in lookups_in(And(parts)))
-    if shape is None or not is_usual:
+    lookups = list(lookups_in(And(parts)))
+    values = math.prod(len(one.operand) for one in lookups if type(one.operand) is tuple)
+    if values > MOST_POINTS or not all(_is_usual(native, one) for one in lookups):
         return known
     if len(native.prepared) >= MOST_KNOWN:
         native.prepared.clear()  # what is asked often is back soon
@@ -82,20 +88,26 @@ def learn(
     for one in known.found:
         finder = _finder(native, parts, one)
         if finder is None:
-            native.prepared[shape, asked] = None
+            native.prepared[shape] = None
             return known
         if fragment_of(finder, parts) != one.fragment:
             return known
         finders += (finder,)
-    swept = () if known.sweep is None else tuple(sorted(known.sweep.decides))
-    native.prepared[shape, asked] = Prepared(known, finders, swept)
+    found = tuple([msgspec.structs.replace(one, fragment=None) for one in known.found])
+    kept, swept = msgspec.structs.replace(known, found=found), tuple[int, ...]()
+    if known.sweep is not None:
+        swept = tuple(sorted(known.sweep.decides))
+        columns = InColumns(known.sweep.fragment.indexes)
+        sweep = Sweep(columns, known.sweep.decides, known.sweep.order)
+        kept = msgspec.structs.replace(kept, sweep=sweep)
+    native.prepared[shape] = Prepared(kept, finders, swept)
     return known
 
 
 def _is_usual(native: ByIndex, lookup: Lookup) -> bool:
     """Tell whether an operand is one of those by which the others of its type can be judged."""
     place, name, operand = lookup.place, lookup.name, lookup.operand
-    if place is None or (type(operand) is tuple and len(operand) ** 2 > MOST_POINTS):
+    if place is None:
         return False
     if place.is_key:
         by_key = native.keys.lookups.get(name)

@@ -311,14 +311,19 @@ class Selection(Generic[M]):
             **changes,
         }
         condition = asked.condition
-        left: tuple[Any, ...] = (condition,)
-        while left:
-            part, left = left[0], left[1:]
+        is_asked = False
+        parts: tuple[Any, ...] = condition.parts if type(condition) is And else (condition,)
+        for part in parts:
+            some: tuple[Any, ...] = (part,)
             if type(part) is not Lookup:
-                left = (part.part, *left) if type(part) is Not else (*part.parts, *left)
-            elif type(part.operand) not in _NO_QUERIES and isinstance(part.operand, Selection):
-                condition = conditions.transform(condition, _with_own_keys)
-                break
+                some = (part.part,) if type(part) is Not else part.parts
+            for one in some:
+                if type(one) is not Lookup:
+                    is_asked = is_asked or _asks_by_query(one)
+                elif type(one.operand) not in _NO_QUERIES and isinstance(one.operand, Selection):
+                    is_asked = True
+        if is_asked:
+            condition = conditions.transform(condition, _with_own_keys)
         storage = self._storage
         target = storage.current if ACTIVE.get() else storage
         plan = target.plan(self._schema, condition, **options)
@@ -381,6 +386,19 @@ class Selection(Generic[M]):
         if asked.prefetch is not None:
             text += f" with {asked.prefetch}"
         return text
+
+
+def _asks_by_query(condition: Any) -> bool:
+    """Tell whether there are queries that stand as operands, for the keys that they find."""
+    if type(condition) is Lookup:
+        return isinstance(condition.operand, Selection)
+    for part in (condition.part,) if type(condition) is Not else condition.parts:
+        if type(part) is not Lookup:
+            if _asks_by_query(part):
+                return True
+        elif type(part.operand) not in _NO_QUERIES and isinstance(part.operand, Selection):
+            return True
+    return False
 
 
 def _with_own_keys(lookup: Lookup) -> Lookup:

@@ -2,7 +2,7 @@
 
 Two conditions have one shape if they differ in their operands alone, and not in the types of those.
 What can be done about one can be done about the other, with other ranges of the same indexes. So
-``choosing.ways`` is asked once for each shape; after that operands are turned into ranges
+``choosing.ways`` is asked once for nearly every shape; after that operands are turned into ranges
 (``prepared``), and of several ways the one that takes least is taken (``weighing``), which depends
 on what is there at the moment.
 """
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
-from pymodels.byindex import ByIndex, InIndex
+from pymodels.byindex import COMPARABLE, ByIndex, InIndex
 from pymodels.catalog import Catalog
 from pymodels.choosing import ways
 from pymodels.conditions import EVERYTHING, And, Condition, Lookup, Not
@@ -26,7 +26,7 @@ from pymodels.prepared import learn, swept_by
 from pymodels.schema import Schema
 from pymodels.tables import IndexView, View
 from pymodels.unplanned import UnplannedReader
-from pymodels.weighing import Candidate, Ways, take
+from pymodels.weighing import Asked, Candidate, Ways, take
 
 
 class PlanningReader(UnplannedReader):
@@ -75,14 +75,15 @@ class PlanningReader(UnplannedReader):
             )
         parts = condition.parts if type(condition) is And else (condition,)
         asked = order, descending, unordered, limit is not None
-        shape = shape_of(native, parts)
+        shape = shape_of(native, parts, asked)
         known: Ways | None = None
         found: tuple[Candidate, ...] = ()
-        try:
-            prepared = native.prepared[shape, asked]
-            is_new = False
-        except KeyError:
-            is_new, prepared = True, None
+        prepared, is_new = None, shape is not None
+        if shape is not None:
+            try:
+                prepared, is_new = native.prepared[shape], False
+            except KeyError:
+                pass
         if is_new:
             known = learn(native, self.codec, parts, asked, shape)
             found = known.found
@@ -170,42 +171,55 @@ class PlanningReader(UnplannedReader):
 # --- shapes ---------------------------------------------------------------------------------
 
 
-def shape_of(native: ByIndex, parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
+def shape_of(native: ByIndex, parts: tuple[Any, ...], asked: Asked) -> tuple[Any, ...] | None:
     """Return what conditions have in common with all others for which the same can be done.
 
-    None if they are like no others. What an index of some records takes for granted belongs to it.
+    None if there are so many, or such, that nothing is remembered of them. The order that is asked
+    for belongs to it, and what an index of some records takes for granted.
     """
-    shape: tuple[Any, ...] = ()
-    left = parts
-    while left:
-        part, left = left[0], left[1:]
-        if part is _END:
-            shape += (part,)
-            continue
+    order, descending, unordered, is_limited = asked
+    shape: tuple[Any, ...] = (descending, unordered, is_limited)
+    for term in order:
+        shape += (term.place.way, term.place.kind, term.descending, term.nulls_first)
+    for part in parts:
+        some: tuple[Any, ...] = (part,)
         if type(part) is not Lookup:
+            some = (part.part,) if type(part) is Not else part.parts
             shape += (type(part),)
-            left = (part.part, _END, *left) if type(part) is Not else (*part.parts, _END, *left)
-            continue
-        place, operand = part.place, part.operand
-        if place is None:
-            return None
-        kind: Any = type(operand)
-        if kind is tuple:
-            kind = frozenset(map(type, operand))
-        elif kind is bool:
-            kind = operand
-        # What is declared has the same place each time, and what is not means the same anywhere.
-        shape += (part.name, place if place.field or place.is_key else place.way, kind)
-        if (place.way, part.name) in native.taken:
-            if type(operand) not in _COMPARABLE:
+        for one in some:
+            if shape[_LONGEST:]:
                 return None
-            if (place.way, part.name, type(operand), operand) in native.clauses:
-                shape += (operand,)
+            if type(one) is not Lookup:
+                inside = shape_of(native, (one,), _UNORDERED)
+                if inside is None:
+                    return None
+                shape += inside
+                continue
+            place, operand = one.place, one.operand
+            if place is None:
+                return None
+            kind: Any = type(operand)
+            if kind is tuple:
+                kind = frozenset(map(type, operand))
+            elif kind is bool:
+                kind = operand
+            # A place may be made anew each time; its kind and its field are the model's.
+            shape += ((one.name, place.way, place.kind, place.field, kind),)
+            if (place.way, one.name) in native.taken:
+                types = tuple(map(type, operand)) if type(operand) is tuple else (type(operand),)
+                if not COMPARABLE.issuperset(types):
+                    return None
+                if (place.way, one.name, types, operand) in native.clauses:
+                    shape += (types, operand)
+        if type(part) is not Lookup:
+            shape += (_END,)
     return shape
 
 
+_LONGEST: Final = 300
+"""Nothing is remembered of conditions of about so many parts."""
+
+_UNORDERED: Final[Asked] = ((), False, False, False)
+
 _END: Final = object()
 """What stands behind the parts of a condition."""
-
-_COMPARABLE: Final = frozenset({str, int, float, bool, type(None)})
-"""Types of which equal operands are the same, be it where their types are looked at, too."""

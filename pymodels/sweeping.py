@@ -13,7 +13,7 @@ from pymodels.evaluation import asks_only_values, has_whole_values, names_in
 from pymodels.planning import Term
 
 VALUE: Final = 0.15
-"""What it takes to decode a value of a column and to look at it; see ``choosing`` for the unit."""
+"""What it takes to decode a value of a column and to look at it; see ``expecting`` for the unit."""
 
 
 class Sweep(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pymodels import Field, Model, get_storage, prepared
+from pymodels import Field, Model, Path, get_storage, prepared
 from tests.planned import HOLDS, OPTIONS, PAGES, check_same
 
 
@@ -294,3 +294,105 @@ def test_what_is_found_together_is_right(
     assert [one.pk for one in found] == sorted(one.pk for one in people if wanted(one))
     first = [one.pk for one in found[:5]]
     assert first == sorted(one.pk for one in people if wanted(one))[:5]
+
+
+class Sack(Model, collection="sack"):
+    number: Field[int] = Field(name="stored_number", index=True)
+    town: Field[str] = Field(index=True)
+    state: Field[str]
+    size: Field[float]
+    note: Field[str] = Field(index="column")
+    places: Field[dict[str, int]]
+
+    class Meta:
+        indexes = (
+            {"fields": "town", "where": {"state__in": ["lost", "found"]}},
+            {"fields": "number", "where": {"size": 0.0}},
+            ("number", "town"),
+        )
+
+
+@pytest.fixture
+def sacks() -> Any:
+    storage = get_storage("pymodels.ext.memory")
+    storage.save_all(
+        Sack(
+            pk=f"{number:03}",
+            number=number % 9,
+            town=f"town {number % 7}",
+            state=("lost", "found", "there")[number % 3],
+            size=(0.0, -0.0, 1.0)[number % 3],
+            note=f"note {number}",
+            places={"a": number},
+        )
+        for number in range(100)
+    )
+    return Sack.objects(storage)
+
+
+def shapes(query: Any) -> dict[Any, Any]:
+    found: dict[Any, Any] = query.storage._native(Sack.__schema__).prepared
+    return found
+
+
+def test_places_that_are_made_anew_have_the_same_shape(sacks: Any) -> None:
+    shapes(sacks).clear()
+    for number in range(20):
+        named = sacks.where(Path("stored_number") == number)
+        assert named.count() == sacks.where(number=number).count()
+        named.order_by(Path("nowhere")).plan()
+        sacks.where(Path("nowhere") == number).order_by(Path("stored_number")).plan()
+    assert len(shapes(sacks)) <= 4
+    assert None not in shapes(sacks).values()
+
+
+def test_no_operand_is_remembered(sacks: Any) -> None:
+    shapes(sacks).clear()
+    for query in (
+        sacks.where(Path("note").lookup("contains", "secret"), number__in=[1, 2]),
+        sacks.where((Sack.town == "secret") | (Sack.town == "other")),
+        sacks.where((Sack.town == "secret") | (Sack.number > 3)),
+        sacks.where(~(Sack.town == "secret"), note__endswith="secret").order_by("note")[:3],
+        sacks.where(town__startswith="secret", number=3),
+    ):
+        query.plan()
+    assert len(shapes(sacks)) == 5
+    assert "secret" not in repr(shapes(sacks))
+
+
+def test_many_values_are_remembered_as_few_are(sacks: Any) -> None:
+    shapes(sacks).clear()
+    check_same(sacks.where(number__in=range(500)))
+    check_same(sacks.where(number__in=range(3, 9)))
+    check_same(sacks.where(number__in=range(30), town__in=[f"town {n}" for n in range(30)]))
+    check_same(
+        sacks.where(number__in=range(40), town__in=[f"town {n}" for n in range(40)]),
+        is_known=False,
+    )
+
+
+def test_conditions_of_very_many_parts_are_not_remembered(sacks: Any) -> None:
+    wanted = [one for one in sacks if f"town {one.number}" == one.town]
+    shapes(sacks).clear()
+    wide = sacks.where(Path("number") == -1)
+    for number in range(400):
+        wide |= sacks.where(number=number) & sacks.where(town=f"town {number}")
+    assert wide.count() == len(wanted)
+    assert not shapes(sacks)
+
+
+def test_what_an_index_of_some_records_asks_for_is_part_of_a_shape(sacks: Any) -> None:
+    for state in (["lost", "found"], ["lost", "there"], ["found", "lost"], ["lost"]):
+        query = sacks.where(state__in=state, town__gte="town 1")
+        check_same(query)
+        assert query.count() == sum(
+            1 for one in sacks if one.state in state and one.town > "town 0"
+        )
+    name = repr(sacks.where(state__in=["lost", "found"], town__gte="town 1").plan().native)
+    assert "#" in name  # how an index of some records is called
+    for first, second in ((0.0, -0.0), (-0.0, 0.0)):
+        shapes(sacks).clear()
+        for size in (first, second, 1.0):
+            query = sacks.where(size=size, number__gte=3)
+            check_same(query, is_known=False)
+            assert query.count() == sum(1 for one in sacks if one.size == size and one.number > 2)

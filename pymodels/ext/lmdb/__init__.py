@@ -22,7 +22,7 @@ from pymodels.columns import NOT_NULL
 from pymodels.errors import SettingsError
 from pymodels.expecting import Counter, Sizes
 from pymodels.ext.lmdb.environment import DURABILITIES, Environment, forget_inherited
-from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Counting, Snapshot
+from pymodels.ext.lmdb.snapshots import LONGEST_KEY, Counting, NotOpened, Snapshot
 from pymodels.ext.lmdb.writing import WriteBatch
 from pymodels.files import checked_path
 from pymodels.keyvalue import KeyValueQuery, KeyValueStorage
@@ -217,7 +217,7 @@ class Storage(KeyValueStorage):
                 return Counter(counts, self.samples, schema).each(asked, of_records)
             finally:
                 transaction.abort()  # and its cursors with it
-        except KeyError:  # a table that was not opened yet
+        except NotOpened:
             return super().count_each(schema, asked, of_records)
         except lmdb.Error as error:
             shared.fail(error)

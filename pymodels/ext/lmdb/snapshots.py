@@ -318,11 +318,15 @@ class Snapshot(IndexView):
             self._shared.fail(error)
 
 
+class NotOpened(Exception):
+    """A table is not open, or was not when a transaction began."""
+
+
 class Counting(msgspec.Struct, frozen=True):
     """A transaction that lives only as long as something is counted.
 
     It knows those of the *tables* that were opened before it, as number *opened* or earlier, and
-    raises ``KeyError`` about others.
+    raises ``NotOpened`` about others.
     """
 
     transaction: Any
@@ -330,36 +334,32 @@ class Counting(msgspec.Struct, frozen=True):
     opened: int
 
     def count(self, table: str) -> int:
-        found = self.tables[table]
-        if found.number > self.opened:
-            raise KeyError(table)
-        return int(self.transaction.stat(found.handle)["entries"])
+        if table not in self.tables or self.tables[table].number > self.opened:
+            raise NotOpened(table)
+        return int(self.transaction.stat(self.tables[table].handle)["entries"])
 
     def count_points(self, table: str, points: Iterable[Range]) -> tuple[int, ...]:
-        found = self.tables[table]
-        if found.number > self.opened:
-            raise KeyError(table)
-        cursor = self.transaction.cursor(found.handle)
+        if table not in self.tables or self.tables[table].number > self.opened:
+            raise NotOpened(table)
+        cursor = self.transaction.cursor(self.tables[table].handle)
         sizes: tuple[int, ...] = ()
         for entry, _ in points:
             sizes += (cursor.count() if cursor.set_key(entry) else 0,)
         return sizes
 
     def count_between(self, table: str, low: bytes | None, high: bytes | None, most: int) -> int:
-        found = self.tables[table]
-        if found.number > self.opened:
-            raise KeyError(table)
-        cursor = self.transaction.cursor(found.handle)
+        if table not in self.tables or self.tables[table].number > self.opened:
+            raise NotOpened(table)
+        cursor = self.transaction.cursor(self.tables[table].handle)
         if not (cursor.set_range(low) if low else cursor.first()):
             return 0
         entries = list(itertools.islice(cursor.iternext(True, False), most))
         return bisect_left(entries, high) if high is not None else len(entries)
 
     def sample(self, table: str, step: int) -> list[bytes]:
-        found = self.tables[table]
-        if found.number > self.opened:
-            raise KeyError(table)
-        entries = self.transaction.cursor(found.handle).iternext(True, False)
+        if table not in self.tables or self.tables[table].number > self.opened:
+            raise NotOpened(table)
+        entries = self.transaction.cursor(self.tables[table].handle).iternext(True, False)
         return list(itertools.islice(entries, 0, None, step))
 
 
