@@ -14,7 +14,6 @@ from pymodels.encoding import encoded_runs, encoded_texts
 from pymodels.ordered import (
     COLUMN,
     TRIGRAM,
-    Clause,
     OrderedIndex,
     fits,
 )
@@ -138,9 +137,9 @@ class ByIndex(Native[Any]):
     ``alone`` has the index by which a whole field is found and sorted by, ``first`` all that begin
     with a path and have all records of which something is asked there, and ``trigrams`` the paths
     of those of three characters. ``taken`` are the paths and lookups that indexes of some records
-    take for granted, and ``clauses`` these with the types of what is in the operand, and the
-    operand, where those are plain. ``prepared`` remembers what can be done about conditions of a
-    shape.
+    take for granted, ``clauses`` these with the type of the operand, and the operand, where those
+    can be compared, and ``unclear`` those of which some cannot. ``prepared`` remembers what can be
+    done about conditions of a shape.
     """
 
     def __init__(
@@ -162,7 +161,15 @@ class ByIndex(Native[Any]):
         self.alone = {path: index for path, index in whole.items() if index is not None}
         clauses = [clause for index in self.partial for clause in index.where]
         self.taken = {(clause.path, clause.lookup) for clause in clauses}
-        self.clauses = {found for clause in clauses if (found := _comparable(clause)) is not None}
+        values = [(clause, msgspec.msgpack.decode(clause.operand)) for clause in clauses]
+        self.clauses = {
+            (one.path, one.lookup, type(value), value)
+            for one, value in values
+            if type(value) in COMPARABLE
+        }
+        self.unclear = {
+            (one.path, one.lookup) for one, value in values if type(value) not in COMPARABLE
+        }
         self.prepared: dict[Any, Any] = {}
         names = {*keys.lookups, *WITH_PARTS, *ANSWERED}
         self.lookups = {name: self._answer(name) for name in names}  # type: ignore[misc]
@@ -219,15 +226,6 @@ class ByIndex(Native[Any]):
 
 COMPARABLE: Final = frozenset({str, int, bool, type(None)})
 """Types of which equal operands are the same, if their types are."""
-
-
-def _comparable(clause: Clause) -> tuple[Any, ...] | None:
-    """Return a clause as what is looked for in conditions, None if that cannot be compared."""
-    value = msgspec.msgpack.decode(clause.operand)
-    if isinstance(value, list):
-        value = tuple(value)
-    types = tuple(map(type, value)) if type(value) is tuple else (type(value),)
-    return (clause.path, clause.lookup, types, value) if COMPARABLE.issuperset(types) else None
 
 
 def one_of_entries(parts: Sequence[Any]) -> InIndex | None:

@@ -206,11 +206,10 @@ def shape_of(native: ByIndex, parts: tuple[Any, ...], asked: Asked) -> tuple[Any
             # A place may be made anew each time; its kind and its field are the model's.
             shape += ((one.name, place.way, place.kind, place.field, kind),)
             if (place.way, one.name) in native.taken:
-                types = tuple(map(type, operand)) if type(operand) is tuple else (type(operand),)
-                if not COMPARABLE.issuperset(types):
+                if type(operand) not in COMPARABLE or (place.way, one.name) in native.unclear:
                     return None
-                if (place.way, one.name, types, operand) in native.clauses:
-                    shape += (types, operand)
+                if (place.way, one.name, type(operand), operand) in native.clauses:
+                    shape += (operand,)
         if type(part) is not Lookup:
             shape += (_END,)
     return shape
